@@ -1,0 +1,53 @@
+//! The numbers that govern the algorithm, validated once when a handle is made.
+
+use super::request::MAX_NODES;
+
+/// Options of the core. Times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How many nodes there are, 1 …= [`MAX_NODES`].
+    pub node_count: usize,
+    /// A node that has not answered after this is suspect and its answer is not waited for.
+    pub node_timeout_ms: u64,
+    /// A connection on which an answer is due for longer than this is given up.
+    pub stall_timeout_ms: u64,
+    /// How often a failed attempt is repeated within the wait budget; `None`: as often as it allows.
+    pub retry_count: Option<u64>,
+    /// Pause before an attempt is repeated.
+    pub retry_delay_ms: u64,
+    /// A random addition of up to this much to every pause.
+    pub retry_jitter_ms: u64,
+    /// How far apart the rates of two machines' clocks may be, in parts per million.
+    pub drift_ppm: u64,
+    /// The longest ttl any client of these nodes uses, where one was agreed on.
+    pub max_ttl_ms: Option<u64>,
+}
+
+/// [`Config::node_timeout_ms`] unless told otherwise.
+pub const NODE_TIMEOUT_MS: u64 = 100;
+/// [`Config::stall_timeout_ms`] unless told otherwise.
+pub const STALL_TIMEOUT_MS: u64 = 2_000;
+/// [`Config::retry_delay_ms`] unless told otherwise: the Redis page's and both seeds' figure.
+pub const RETRY_DELAY_MS: u64 = 200;
+/// [`Config::retry_jitter_ms`] unless told otherwise.
+pub const RETRY_JITTER_MS: u64 = 100;
+/// [`Config::drift_ppm`] unless told otherwise: the 1 % of the Redis "Distributed Locks" page.
+pub const DRIFT_PPM: u64 = 10_000;
+
+impl Config {
+    /// The defaults for `node_count` nodes.
+    #[must_use]
+    pub fn new(node_count: usize) -> Config {
+        debug_assert!((1..=MAX_NODES).contains(&node_count));
+        Config {
+            node_count,
+            node_timeout_ms: NODE_TIMEOUT_MS,
+            stall_timeout_ms: STALL_TIMEOUT_MS,
+            retry_count: None,
+            retry_delay_ms: RETRY_DELAY_MS,
+            retry_jitter_ms: RETRY_JITTER_MS,
+            drift_ppm: DRIFT_PPM,
+            max_ttl_ms: None,
+        }
+    }
+}
