@@ -1,10 +1,30 @@
 //! The algorithm, without input or output: no sockets, threads, clocks or entropy.
 //!
 //! Time and randomness are arguments. The same machine runs under the blocking face, the event-loop face and the
-//! simulator in `tests/`.
+//! simulator in `tests/`. Words in `request.rs`, `operation.rs` and `report.rs`; arithmetic in `quorum.rs` and
+//! `validity.rs`; state in `node.rs`, `lease.rs`, `resources.rs` and `ops.rs`; behaviour in `machine.rs` and the files
+//! named after operations.
 
 pub mod config;
+pub mod entropy;
+pub mod machine;
+pub mod operation;
+pub mod quorum;
 pub mod report;
 pub mod request;
 pub mod stats;
 pub mod time;
+pub mod validity;
+
+mod acquire;
+mod extend;
+mod guard;
+mod inspect;
+mod lease;
+mod node;
+mod ops;
+mod ready;
+mod release;
+mod resources;
+mod round;
+mod timers;

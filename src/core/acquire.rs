@@ -1,0 +1,226 @@
+//! Acquisition: attempts, votes, cleaning up, pauses (the Redis "Distributed Locks" page, with early decisions).
+
+use super::lease::{Lease, Stage};
+use super::machine::{Context, Machine};
+use super::node::Asker;
+use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
+use super::ops::{LockOp, Op, Phase};
+use super::report::{Failure, Status};
+use super::request::{Bytes, MAX_NODES, NodeId, Reply, Request};
+use super::round::{Answer, Round};
+use super::time::{NS_PER_MS, Now};
+
+impl Machine {
+    pub(super) fn submit_lock(&mut self, cx: &mut Context<'_>, params: LockParams) -> OpKey {
+        let deadline_mono_ns = params.wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms));
+        let may_wait = params.wait_ms != Some(0);
+        let retries = params.retries.or(self.config.retry_count);
+        let key = params.key.clone();
+        let op = self.ops.insert(Op::Lock(Box::new(LockOp {
+            params,
+            submitted: cx.now,
+            deadline_mono_ns,
+            attempts_left: retries.map(|retries| retries.saturating_add(1)),
+            is_queued: may_wait,
+            phase: Phase::Eager,
+            wake_at: None,
+            last_votes: Round::default(),
+            left_ms: [None; MAX_NODES],
+        })));
+        if may_wait && !self.resources.join(&key, op) {
+            self.rest_until(op, Phase::Queued, deadline_mono_ns);
+        } else {
+            self.runnable.push_back(op);
+        }
+        op
+    }
+
+    /// The operation was woken: by its timer, by the one before it in the queue, or by a release nearby.
+    pub(super) fn resume_lock(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
+        match lock.phase {
+            Phase::Queued if self.resources.first(&lock.params.key) == Some(op) => self.take_first_place(cx, op),
+            Phase::Queued if lock.wake_at.is_none() => {
+                let detail = "other callers of this handle are waiting for it";
+                self.complete(op, Err(Failure::plain(Status::NotAcquired, detail)));
+            }
+            Phase::Eager | Phase::Pause => self.attempt(cx, op),
+            Phase::Queued | Phase::Attempt(_) | Phase::Explain(_) => {}
+        }
+    }
+
+    /// First in the queue now. While a lease of this very handle holds the resource, an attempt would only be refused.
+    fn take_first_place(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
+        let holder = self.resources.holder(&lock.params.key).and_then(|holder| self.leases.get(holder));
+        if holder.is_some_and(|holder| holder.is_held(self.quorum, cx.now)) {
+            self.pause(cx, op);
+        } else {
+            self.attempt(cx, op);
+        }
+    }
+
+    /// Asks all nodes at once, with a token that was never used before: a late SET of an earlier attempt can then
+    /// never be taken for this one's.
+    fn attempt(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
+        let (key, ttl_ms) = (lock.params.key.clone(), lock.params.ttl_ms);
+        lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
+        let attempt = self.leases.insert(Lease::attempt(op, key.clone(), token.clone(), ttl_ms, cx.now));
+        lock.phase = Phase::Attempt(attempt);
+        if let Some(due) = lock.wake_at.take() {
+            self.timers.clear(due, op);
+        }
+        self.stats.attempts += 1;
+        for node in 0..self.nodes.len() {
+            let request = Request::Set { key: key.clone(), token: token.clone(), ttl_ms };
+            let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: attempt, ttl_ms });
+            let votes = &mut self.leases[attempt].votes;
+            match refusal {
+                None => votes.await_answer(node),
+                Some(fault) => votes.answer(node, Answer::Failed(fault.into()), cx.now),
+            }
+        }
+        self.judge_attempt(cx, op, attempt);
+    }
+
+    /// A node answered a SET. A definite answer that comes after the node was given up still counts: its bound is
+    /// measured from the moment of the request.
+    pub(super) fn on_vote(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: NodeId,
+        lease_key: LeaseKey,
+        ttl_ms: u64,
+        queued: Now,
+        reply: Reply,
+    ) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        let answer = match reply {
+            Reply::Done => {
+                lease.confirm(from, queued, ttl_ms, &self.config);
+                Answer::Done
+            }
+            Reply::Refused(fault) => {
+                lease.deny(from);
+                Answer::Failed(fault.into())
+            }
+            Reply::Unclear(fault) => {
+                lease.unsure.insert(from);
+                Answer::Failed(fault.into())
+            }
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => {
+                lease.deny(from);
+                Answer::Not
+            }
+        };
+        lease.votes.answer(from, answer, cx.now);
+        match lease.stage {
+            Stage::Attempt(op) => self.judge_attempt(cx, op, lease_key),
+            Stage::Acquired(_) => self.publish(cx.now, lease_key),
+        }
+    }
+
+    /// Decides as soon as the outcome is certain: stragglers cannot change it any more.
+    fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
+        let Some(lease) = self.leases.get(attempt) else { return };
+        let tally = lease.votes.tally();
+        if tally.done >= self.quorum {
+            if lease.valid_until_ns(self.quorum) > cx.now.lease_ns {
+                self.acquired(cx, op, attempt);
+            } else {
+                self.attempt_failed(cx, op, attempt);
+            }
+        } else if tally.done + tally.awaited < self.quorum {
+            self.attempt_failed(cx, op, attempt);
+        }
+    }
+
+    fn acquired(&mut self, cx: &mut Context<'_>, op: OpKey, acquired: LeaseKey) {
+        let lease = &mut self.leases[acquired];
+        lease.stage = Stage::Acquired(LeaseState::Held);
+        let token = lease.token.clone();
+        let view = lease.view(self.quorum, cx.now);
+        self.resources.hold(&lease.key, acquired);
+        self.stats.acquired += 1;
+        if let Some(Op::Lock(lock)) = self.ops.get(op) {
+            self.stats.acquire_ns_sum += cx.now.mono_ns.saturating_sub(lock.submitted.mono_ns);
+        }
+        self.complete(op, Ok(Completion::Locked { lease: acquired, token, view }));
+    }
+
+    fn attempt_failed(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
+        let votes = self.leases[attempt].votes.clone();
+        self.abandon(cx, attempt);
+        let (node_count, quorum) = (self.nodes.len(), self.quorum);
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        let tally = votes.tally();
+        lock.last_votes = votes;
+        self.stats.contended += u64::from(tally.not > 0);
+        let is_hopeless = tally.trouble(node_count, quorum) == Some(Status::Config);
+        let has_time = lock.deadline_mono_ns.is_none_or(|deadline| cx.now.mono_ns < deadline);
+        let may_retry = lock.attempts_left.is_none_or(|left| left > 0) && has_time && !is_hopeless;
+        if may_retry {
+            self.pause(cx, op);
+        } else if lock.params.explain && tally.not > 0 {
+            self.explain(cx, op);
+        } else {
+            self.give_up(cx, op);
+        }
+    }
+
+    /// Leaves no key of this attempt behind, on any node that may hold one.
+    pub(super) fn abandon(&mut self, cx: &mut Context<'_>, attempt: LeaseKey) {
+        let Some(lease) = self.leases.remove(attempt) else { return };
+        for node in lease.may_hold.iter() {
+            let debt = lease.debt(node, cx.now, &self.config);
+            self.release_on(cx.now, node, debt, None);
+        }
+    }
+
+    /// Waits for the retry delay plus jitter, but for a last attempt at the deadline at the latest.
+    fn pause(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let jitter_ns = cx.entropy.up_to(self.config.retry_jitter_ms.saturating_mul(NS_PER_MS));
+        let again_at = cx.now.mono_after_ms(self.config.retry_delay_ms).saturating_add(jitter_ns);
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
+        let due = lock.deadline_mono_ns.map_or(again_at, |deadline| deadline.min(again_at));
+        self.rest_until(op, Phase::Pause, Some(due));
+    }
+
+    fn rest_until(&mut self, op: OpKey, phase: Phase, due: Option<u64>) {
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        if let Some(earlier) = lock.wake_at.take() {
+            self.timers.clear(earlier, op);
+        }
+        lock.phase = phase;
+        lock.wake_at = due;
+        if let Some(due) = due {
+            self.timers.set(due, op);
+        }
+    }
+
+    /// A lease of this handle on this resource is being released: whoever waits for it here need not wait any
+    /// longer, because its SETs queue behind the release on every connection.
+    pub(super) fn hint_released(&mut self, key: &Bytes) {
+        if let Some(first) = self.resources.first(key)
+            && let Some(Op::Lock(lock)) = self.ops.get(first)
+            && matches!(lock.phase, Phase::Pause)
+        {
+            self.runnable.push_back(first);
+        }
+    }
+
+    /// The report of the last attempt is what the caller gets.
+    pub(super) fn give_up(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
+        let votes = &lock.last_votes;
+        let status = votes.tally().trouble(self.nodes.len(), self.quorum).unwrap_or(Status::NotAcquired);
+        let detail = (votes.tally().done >= self.quorum).then(|| {
+            let took_ms = cx.now.mono_ns.saturating_sub(votes.asked().mono_ns) / NS_PER_MS;
+            format!("granted after {took_ms} ms, too late for a ttl of {} ms", lock.params.ttl_ms).into()
+        });
+        let nodes = lock.reports(votes, self.nodes.len());
+        self.complete(op, Err(Failure { status, detail, nodes }));
+    }
+}

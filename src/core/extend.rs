@@ -1,0 +1,218 @@
+//! Extension: only where the value is still our token, only upward, successful at a quorum with time left.
+
+use super::lease::Stage;
+use super::machine::{Context, Machine};
+use super::node::Asker;
+use super::operation::{Completion, LeaseKey, LeaseState, OpKey, Output};
+use super::ops::{ExtendOp, Op};
+use super::report::{Failure, Outcome, Status};
+use super::request::{Bytes, NodeId, Reply, Request};
+use super::round::{Answer, Round};
+use super::time::Now;
+use super::validity::lower_bound;
+
+impl Machine {
+    pub(super) fn submit_extend(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, ttl_ms: u64) -> OpKey {
+        let op = self.begin_extension(cx.now, Some(lease_key), ttl_ms);
+        let Some(lease) = self.leases.get_mut(lease_key) else {
+            self.complete(op, Err(Failure::plain(Status::Closed, "the lease is not known any more")));
+            return op;
+        };
+        if !lease.is_held(self.quorum, cx.now) {
+            let was_released = lease.stage == Stage::Acquired(LeaseState::Released);
+            let detail = if was_released { "already released" } else { "expired before it was extended" };
+            self.publish(cx.now, lease_key);
+            self.complete(op, Err(Failure::plain(Status::Lost, detail)));
+            return op;
+        }
+        lease.largest_ttl_ms = lease.largest_ttl_ms.max(ttl_ms);
+        let (key, token, may_hold) = (lease.key.clone(), lease.token.clone(), lease.may_hold);
+        let largest_ttl_ms = lease.largest_ttl_ms;
+        for node in 0..self.nodes.len() {
+            if may_hold.contains(node) {
+                let request = Request::Extend { key: key.clone(), token: token.clone(), ttl_ms, largest_ttl_ms };
+                self.ask_extension(cx.now, op, node, request, Some(lease_key), ttl_ms);
+            } else {
+                self.note_extension(cx.now, op, node, Answer::Not);
+            }
+        }
+        self.judge_extension(cx, op);
+        op
+    }
+
+    pub(super) fn submit_extend_token(
+        &mut self,
+        cx: &mut Context<'_>,
+        key: &Bytes,
+        token: &Bytes,
+        ttl_ms: u64,
+    ) -> OpKey {
+        let op = self.begin_extension(cx.now, None, ttl_ms);
+        for node in 0..self.nodes.len() {
+            let (key, token) = (key.clone(), token.clone());
+            let request = Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms };
+            self.ask_extension(cx.now, op, node, request, None, ttl_ms);
+        }
+        self.judge_extension(cx, op);
+        op
+    }
+
+    fn begin_extension(&mut self, now: Now, lease: Option<LeaseKey>, ttl_ms: u64) -> OpKey {
+        self.ops.insert(Op::Extend(ExtendOp { lease, ttl_ms, round: Round::new(now) }))
+    }
+
+    fn ask_extension(
+        &mut self,
+        now: Now,
+        op: OpKey,
+        node: NodeId,
+        request: Request,
+        lease: Option<LeaseKey>,
+        ttl_ms: u64,
+    ) {
+        let refusal = self.ask(now, node, request, Asker::Extension { op, lease, ttl_ms });
+        self.note_extension(now, op, node, refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into())));
+    }
+
+    fn note_extension(&mut self, now: Now, op: OpKey, node: NodeId, answer: Answer) {
+        if let Some(Op::Extend(extend)) = self.ops.get_mut(op) {
+            extend.round.answer(node, answer, now);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "an answer with everything its asker noted")]
+    pub(super) fn on_extension(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: NodeId,
+        op: OpKey,
+        lease_key: Option<LeaseKey>,
+        ttl_ms: u64,
+        queued: Now,
+        reply: Reply,
+    ) {
+        if let Some(lease_key) = lease_key {
+            self.apply_extension(cx, from, op, lease_key, ttl_ms, queued, &reply);
+        }
+        let answer = match reply {
+            Reply::Done => Answer::Done,
+            Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
+        };
+        self.note_extension(cx.now, op, from, answer);
+        self.judge_extension(cx, op);
+    }
+
+    /// What the answer means for the lease, whether or not somebody still waits for the extension. A lease that was
+    /// over before the answer came stays over, also if keys remain.
+    #[expect(clippy::too_many_arguments, reason = "an answer with everything its asker noted")]
+    fn apply_extension(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: NodeId,
+        op: OpKey,
+        lease_key: LeaseKey,
+        ttl_ms: u64,
+        queued: Now,
+        reply: &Reply,
+    ) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        let was_held = lease.is_held(self.quorum, cx.now);
+        match reply {
+            Reply::Done if was_held => lease.confirm(from, queued, ttl_ms, &self.config),
+            Reply::Not => lease.deny(from),
+            Reply::Unclear(_) => lease.unsure.insert(from),
+            Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) => {}
+        }
+        let is_straggler_of_success = lease.confirmed_extension == Some(op);
+        self.publish(cx.now, lease_key);
+        if *reply == Reply::Not && is_straggler_of_success {
+            self.set_again(cx, lease_key, from);
+        }
+    }
+
+    fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Extend(extend)) = self.ops.get(op) else { return };
+        let (node_count, tally) = (self.nodes.len(), extend.round.tally());
+        let is_over = match extend.lease {
+            Some(lease) => self.leases.get(lease).is_none_or(|lease| !lease.is_held(self.quorum, cx.now)),
+            None => {
+                let asked_ns = extend.round.asked().lease_ns;
+                lower_bound(asked_ns, extend.ttl_ms, self.config.drift_ppm) <= cx.now.lease_ns
+            }
+        };
+        if tally.done >= self.quorum && !is_over {
+            return self.extended(cx, op);
+        }
+        if !is_over && tally.done < self.quorum && tally.done + tally.awaited >= self.quorum {
+            return;
+        }
+        let not_mine = |_: NodeId| Outcome::NotMine;
+        let is_lost = is_over || (extend.lease.is_none() && tally.not > node_count - self.quorum);
+        let failure = if is_lost {
+            Failure { status: Status::Lost, detail: None, nodes: extend.round.reports(node_count, not_mine) }
+        } else {
+            extend.round.failure(node_count, self.quorum, Status::Unknown, not_mine)
+        };
+        self.complete(op, Err(failure));
+    }
+
+    fn extended(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Extend(extend)) = self.ops.get(op) else { return };
+        let missing: Vec<NodeId> =
+            (0..self.nodes.len()).filter(|&node| matches!(extend.round.of(node), Answer::Not)).collect();
+        if let Some(lease_key) = extend.lease {
+            let ttl_ms = extend.ttl_ms;
+            if let Some(lease) = self.leases.get_mut(lease_key) {
+                lease.ttl_ms = ttl_ms;
+                lease.confirmed_extension = Some(op);
+            }
+            for node in missing {
+                self.set_again(cx, lease_key, node);
+            }
+        }
+        self.stats.extended += 1;
+        self.complete(op, Ok(Completion::Done));
+    }
+
+    /// Sets the key again on a node that has lost it. Only once a quorum has confirmed, or two holders could each
+    /// gather nodes; and never behind a release, or the key would outlive it.
+    fn set_again(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, node: NodeId) {
+        let Some(lease) = self.leases.get(lease_key) else { return };
+        if lease.is_releasing || !lease.is_held(self.quorum, cx.now) {
+            return;
+        }
+        let ttl_ms = lease.ttl_ms;
+        let request = Request::Set { key: lease.key.clone(), token: lease.token.clone(), ttl_ms };
+        let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms });
+        let answer = refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into()));
+        self.leases[lease_key].votes.answer(node, answer, cx.now);
+    }
+
+    /// Tells the owner what became of the lease, and notices that it is over.
+    pub(super) fn publish(&mut self, now: Now, lease_key: LeaseKey) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        if matches!(lease.stage, Stage::Attempt(_)) {
+            return;
+        }
+        if lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, now) {
+            lease.stage = Stage::Acquired(LeaseState::Lost);
+            self.stats.lost += 1;
+            let key = lease.key.clone();
+            self.resources.let_go(&key, lease_key);
+        }
+        let view = self.leases[lease_key].view(self.quorum, now);
+        self.emit(Output::Lease { lease: lease_key, view });
+    }
+
+    /// The owner saw the deadline pass: whatever the nodes still say, the lease is over.
+    pub(super) fn lease_expired(&mut self, lease_key: LeaseKey) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        if lease.stage == Stage::Acquired(LeaseState::Held) {
+            lease.stage = Stage::Acquired(LeaseState::Lost);
+            self.stats.lost += 1;
+            let key = lease.key.clone();
+            self.resources.let_go(&key, lease_key);
+        }
+    }
+}

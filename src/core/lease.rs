@@ -1,0 +1,117 @@
+//! A lease, from the first SET of its attempt to the moment its owner gives it back.
+
+use super::config::Config;
+use super::node::Debt;
+use super::operation::{LeaseState, LeaseView, OpKey};
+use super::quorum::NodeSet;
+use super::request::{Bytes, NodeId};
+use super::round::Round;
+use super::time::Now;
+use super::validity::{Bounds, lower_bound, upper_bound};
+
+/// How far a lease has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Votes are being collected for this operation.
+    Attempt(OpKey),
+    /// Acquired, or what became of it.
+    Acquired(LeaseState),
+}
+
+/// One token and what is known about its keys.
+#[derive(Debug)]
+pub struct Lease {
+    /// The lock key.
+    pub key: Bytes,
+    /// The token of this attempt.
+    pub token: Bytes,
+    /// How far it has come.
+    pub stage: Stage,
+    /// The votes of its attempt.
+    pub votes: Round,
+    /// The life last asked for.
+    pub ttl_ms: u64,
+    /// The longest life ever asked for.
+    pub largest_ttl_ms: u64,
+    /// Until when each node holds the key.
+    pub bounds: Bounds,
+    /// Nodes where the key may exist: it was asked for, and not definitely refused.
+    pub may_hold: NodeSet,
+    /// Of these, the nodes on which a request that gives the key life is unaccounted for.
+    pub unsure: NodeSet,
+    /// A release has been queued; the key must not be set anywhere again.
+    pub is_releasing: bool,
+    /// The last extension that reached its quorum: its stragglers' nodes are set again.
+    pub confirmed_extension: Option<OpKey>,
+}
+
+impl Lease {
+    /// An attempt that begins now.
+    #[must_use]
+    pub fn attempt(op: OpKey, key: Bytes, token: Bytes, ttl_ms: u64, now: Now) -> Lease {
+        Lease {
+            key,
+            token,
+            stage: Stage::Attempt(op),
+            votes: Round::new(now),
+            ttl_ms,
+            largest_ttl_ms: ttl_ms,
+            bounds: Bounds::default(),
+            may_hold: NodeSet::default(),
+            unsure: NodeSet::default(),
+            is_releasing: false,
+            confirmed_extension: None,
+        }
+    }
+
+    /// The node confirmed at `now` that it keeps the key, by a request of life `ttl_ms` queued at `asked`.
+    pub fn confirm(&mut self, node: NodeId, asked: Now, ttl_ms: u64, config: &Config) {
+        self.bounds.raise(node, lower_bound(asked.lease_ns, ttl_ms, config.drift_ppm));
+        self.may_hold.insert(node);
+        self.unsure.remove(node);
+    }
+
+    /// The node definitely does not have the key.
+    pub fn deny(&mut self, node: NodeId) {
+        self.bounds.clear(node);
+        self.may_hold.remove(node);
+        self.unsure.remove(node);
+    }
+
+    /// Until when the lease may be used.
+    #[must_use]
+    pub fn valid_until_ns(&self, quorum: usize) -> u64 {
+        self.bounds.valid_until(quorum)
+    }
+
+    /// It is ours and may be used at `now`.
+    #[must_use]
+    pub fn is_held(&self, quorum: usize, now: Now) -> bool {
+        self.stage == Stage::Acquired(LeaseState::Held) && self.valid_until_ns(quorum) > now.lease_ns
+    }
+
+    /// As its owner sees it.
+    #[must_use]
+    pub fn view(&self, quorum: usize, now: Now) -> LeaseView {
+        let state = match self.stage {
+            Stage::Acquired(state) => state,
+            Stage::Attempt(_) => LeaseState::Lost,
+        };
+        LeaseView {
+            state,
+            valid_until_ns: self.valid_until_ns(quorum),
+            node_count_held: self.bounds.count_after(now.lease_ns),
+        }
+    }
+
+    /// What the node owes once the key is to be removed there.
+    #[must_use]
+    pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> Debt {
+        let void_after_lease_ns = if self.unsure.contains(node) {
+            u64::MAX
+        } else {
+            upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)
+        };
+        Debt { key: self.key.clone(), token: self.token.clone(), void_after_lease_ns }
+    }
+}

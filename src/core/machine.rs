@@ -1,0 +1,399 @@
+//! The state machine: submit operations, feed inputs, collect outputs.
+//!
+//! The driver calls [`Machine::submit`] and [`Machine::handle`], then [`Machine::poll_output`] until it is empty, and
+//! [`Input::Tick`] when [`Machine::next_deadline`] is due – after having handled everything that arrived before it.
+//! This file owns the state, the way of a request to a node and of its answer back; what the operations mean is in
+//! `acquire.rs`, `release.rs`, `extend.rs` and `inspect.rs`.
+
+use std::collections::VecDeque;
+
+use slotmap::SlotMap;
+
+use super::config::Config;
+use super::entropy::Entropy;
+use super::guard;
+use super::lease::{Lease, Stage};
+use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, Parked, Pending};
+use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
+use super::ops::Op;
+use super::quorum::quorum;
+use super::report::{Failure, Status};
+use super::request::{Fault, FaultKind, NodeId, Reply, Request, RequestKind, ServerInfo};
+use super::resources::Resources;
+use super::stats::Stats;
+use super::time::{NS_PER_MS, Now};
+use super::timers::Timers;
+
+/// What a step of the machine is given: the time, and randomness.
+pub struct Context<'a> {
+    /// Both clocks, read just before this step.
+    pub now: Now,
+    /// Tokens and jitter.
+    pub entropy: &'a mut dyn Entropy,
+}
+
+/// All state of one handle's algorithm.
+#[derive(Debug)]
+pub struct Machine {
+    pub(super) config: Config,
+    pub(super) quorum: usize,
+    pub(super) nodes: Vec<Node>,
+    pub(super) ops: SlotMap<OpKey, Op>,
+    pub(super) leases: SlotMap<LeaseKey, Lease>,
+    pub(super) resources: Resources,
+    pub(super) timers: Timers,
+    pub(super) runnable: VecDeque<OpKey>,
+    pub(super) stats: Stats,
+    out: VecDeque<Output>,
+}
+
+impl Machine {
+    /// A machine whose nodes are all unconnected.
+    #[must_use]
+    pub fn new(config: Config) -> Machine {
+        Machine {
+            quorum: quorum(config.node_count),
+            nodes: (0..config.node_count).map(|_| Node::new()).collect(),
+            config,
+            ops: SlotMap::with_key(),
+            leases: SlotMap::with_key(),
+            resources: Resources::default(),
+            timers: Timers::default(),
+            runnable: VecDeque::new(),
+            stats: Stats::default(),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Begins an operation. It may already be completed when this returns; its [`Output::Completed`] says so.
+    pub fn submit(&mut self, cx: &mut Context<'_>, operation: Operation) -> OpKey {
+        let op = match operation {
+            Operation::Lock(params) => self.submit_lock(cx, params),
+            Operation::Unlock { lease } => self.submit_unlock(cx, lease),
+            Operation::UnlockToken { key, token } => self.submit_unlock_token(cx, &key, &token),
+            Operation::Extend { lease, ttl_ms } => self.submit_extend(cx, lease, ttl_ms),
+            Operation::ExtendToken { key, token, ttl_ms } => self.submit_extend_token(cx, &key, &token, ttl_ms),
+            Operation::Inspect { key } => self.submit_inspect(cx, &key),
+            Operation::Ready { wait_ms } => self.submit_ready(cx, wait_ms),
+        };
+        self.run(cx);
+        op
+    }
+
+    /// Something happened.
+    pub fn handle(&mut self, cx: &mut Context<'_>, input: Input) {
+        match input {
+            Input::Dialing { node } => self.nodes[node].dialing(cx.now),
+            Input::Up { node, info } => self.node_up(cx, node, info),
+            Input::Down { node, fault } => self.node_down(cx, node, fault),
+            Input::Reply { node, reply } => self.node_replied(cx, node, reply),
+            Input::Push { .. } => {}
+            Input::Tick => self.tick(cx),
+            Input::Cancel { op, status } => self.cancel(cx, op, status),
+            Input::Expired { lease } => self.lease_expired(lease),
+            Input::Forget { lease } => self.forget(lease),
+        }
+        self.run(cx);
+    }
+
+    /// The next thing to do or to tell, oldest first.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Input::Tick`] is due, on the wait clock. Changes with every `submit` and `handle`.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<u64> {
+        let (node_timeout_ns, stall_timeout_ns) = (self.node_timeout_ns(), self.stall_timeout_ns());
+        let nodes = self.nodes.iter().filter_map(|node| node.deadline_mono_ns(node_timeout_ns, stall_timeout_ns));
+        nodes.chain(self.timers.next()).min()
+    }
+
+    /// The kind of the request that the node's next reply belongs to.
+    #[must_use]
+    pub fn awaited(&self, node: NodeId) -> Option<RequestKind> {
+        self.nodes[node].in_flight.front().map(|pending| pending.kind)
+    }
+
+    /// Releases that are on their way to a connected node that answers, and not confirmed yet.
+    #[must_use]
+    pub fn releases_in_flight(&self) -> usize {
+        let is_release = |kind: RequestKind| kind == RequestKind::Release;
+        let connected = self.nodes.iter().filter(|node| !node.is_suspect());
+        connected
+            .map(|node| {
+                let sent = node.in_flight.iter().filter(|pending| is_release(pending.kind)).count();
+                let parked = node.parked.iter().filter(|parked| is_release(parked.request.kind())).count();
+                sent + parked
+            })
+            .sum()
+    }
+
+    /// A copy of the counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats;
+        for (node, counters) in self.nodes.iter().zip(&mut stats.nodes) {
+            counters.debts = node.debts.len() as u64;
+            counters.is_up = u64::from(node.is_up());
+            counters.reconnects = node.connections.saturating_sub(1);
+        }
+        stats
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The operations under way.
+    pub fn operations(&self) -> impl Iterator<Item = OpKey> + '_ {
+        self.ops.keys()
+    }
+
+    pub(super) fn emit(&mut self, output: Output) {
+        self.out.push_back(output);
+    }
+
+    /// Ends an operation: nothing of it remains but its output.
+    pub(super) fn complete(&mut self, op: OpKey, result: Result<Completion, Failure>) {
+        let Some(ended) = self.ops.remove(op) else { return };
+        if let Some(due) = ended.wake_at() {
+            self.timers.clear(due, op);
+        }
+        if let Err(failure) = &result {
+            self.stats.no_quorum += u64::from(failure.status == Status::NoQuorum);
+        }
+        if let Op::Lock(lock) = &ended
+            && lock.is_queued
+            && let Some(next) = self.resources.leave(&lock.params.key, op)
+        {
+            self.runnable.push_back(next);
+        }
+        self.emit(Output::Completed { op, result });
+    }
+
+    /// Asks a node. `Some(fault)`: it cannot be asked, nothing was sent and nothing will be.
+    /// Otherwise the answer comes, from the node or from the clock.
+    pub(super) fn ask(&mut self, now: Now, to: NodeId, request: Request, asker: Asker) -> Option<Fault> {
+        let node = &mut self.nodes[to];
+        match node.link {
+            Link::Up => match node.refusal(now) {
+                Some(fault) => Some(fault),
+                None => {
+                    self.send(now, to, request, asker);
+                    None
+                }
+            },
+            Link::Hopeful => {
+                node.parked.push_back(Parked { request, asker, since: now });
+                None
+            }
+            Link::Down | Link::Hopeless => Some(node.why_down()),
+        }
+    }
+
+    /// Releases a key on a node, now or as soon as it can be reached. `Some(fault)`: not now.
+    pub(super) fn release_on(&mut self, now: Now, to: NodeId, debt: Debt, op: Option<OpKey>) -> Option<Fault> {
+        let node = &mut self.nodes[to];
+        let request = Request::Release { key: debt.key.clone(), token: debt.token.clone() };
+        match node.link {
+            Link::Up if node.in_flight.len() < IN_FLIGHT_MAX => {
+                let suspicion = node.refusal(now);
+                let op = op.filter(|_| suspicion.is_none());
+                self.send(now, to, request, Asker::Release { op, debt });
+                suspicion
+            }
+            Link::Hopeful => {
+                node.parked.push_back(Parked { request, asker: Asker::Release { op, debt }, since: now });
+                None
+            }
+            Link::Up | Link::Down | Link::Hopeless => {
+                node.owe(now, debt);
+                Some(node.why_down())
+            }
+        }
+    }
+
+    fn send(&mut self, now: Now, to: NodeId, request: Request, asker: Asker) {
+        if let Asker::Vote { lease, .. } = asker
+            && let Some(lease) = self.leases.get_mut(lease)
+        {
+            lease.may_hold.insert(to);
+        }
+        self.nodes[to].in_flight.push_back(Pending { asker, kind: request.kind(), queued: now });
+        self.stats.nodes[to].requests += 1;
+        self.emit(Output::Send { node: to, request });
+    }
+
+    fn node_up(&mut self, cx: &mut Context<'_>, up: NodeId, info: ServerInfo) {
+        if let Some(fault) = guard::refusal(&self.nodes, up, &info) {
+            self.emit(Output::Reset { node: up });
+            return self.node_down(cx, up, fault);
+        }
+        let node = &mut self.nodes[up];
+        node.connected(info.run_id);
+        node.forget_void_debts(cx.now);
+        self.pay_debts(cx.now, up);
+        for parked in std::mem::take(&mut self.nodes[up].parked) {
+            if self.is_still_wanted(&parked.asker) {
+                self.send(cx.now, up, parked.request, parked.asker);
+            }
+        }
+        self.check_ready(cx);
+    }
+
+    fn pay_debts(&mut self, now: Now, to: NodeId) {
+        for debt in std::mem::take(&mut self.nodes[to].debts) {
+            self.release_on(now, to, debt, None);
+        }
+    }
+
+    /// A key is set only for an attempt that is still open or a lease that is not being released.
+    fn is_still_wanted(&self, asker: &Asker) -> bool {
+        match asker {
+            Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
+                !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))
+            }),
+            Asker::Release { .. } => true,
+            Asker::Extension { op, .. } | Asker::Question(op) => self.ops.contains_key(*op),
+        }
+    }
+
+    fn node_down(&mut self, cx: &mut Context<'_>, down: NodeId, fault: Fault) {
+        let judged = self.nodes[down].judged;
+        let (in_flight, parked) = self.nodes[down].disconnected(cx.now, fault.clone());
+        for pending in in_flight.into_iter().skip(judged) {
+            self.deliver(cx, down, pending.asker, pending.queued, Reply::Unclear(fault.clone()));
+        }
+        for parked in parked {
+            self.deliver_unasked(cx, down, parked, fault.clone());
+        }
+        self.check_ready(cx);
+    }
+
+    fn node_replied(&mut self, cx: &mut Context<'_>, from: NodeId, reply: Reply) {
+        let node = &mut self.nodes[from];
+        let Some(pending) = node.in_flight.pop_front() else {
+            debug_assert!(false, "the driver lets no reply through that nobody awaits");
+            return;
+        };
+        node.judged = node.judged.saturating_sub(1);
+        let counters = &mut self.stats.nodes[from];
+        counters.replies += 1;
+        counters.latency_ns_sum += cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);
+        counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
+        if let (Asker::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.asker, &reply) {
+            node.owe(cx.now, debt.clone());
+            node.retry_debts_later(cx.now);
+        }
+        self.deliver(cx, from, pending.asker, pending.queued, reply);
+    }
+
+    /// Brings an answer to whoever asked.
+    fn deliver(&mut self, cx: &mut Context<'_>, from: NodeId, asker: Asker, queued: Now, reply: Reply) {
+        match asker {
+            Asker::Vote { lease, ttl_ms } => self.on_vote(cx, from, lease, ttl_ms, queued, reply),
+            Asker::Extension { op, lease, ttl_ms } => self.on_extension(cx, from, op, lease, ttl_ms, queued, reply),
+            Asker::Release { op: Some(op), .. } => self.on_release(cx, from, op, reply),
+            Asker::Release { op: None, .. } => {}
+            Asker::Question(op) => self.on_question(cx, from, op, reply),
+        }
+    }
+
+    /// Tells whoever asked that the question never left: nothing can have been applied.
+    fn deliver_unasked(&mut self, cx: &mut Context<'_>, from: NodeId, parked: Parked, fault: Fault) {
+        if let Asker::Release { debt, .. } = &parked.asker {
+            self.nodes[from].owe(cx.now, debt.clone());
+        }
+        self.deliver(cx, from, parked.asker, parked.since, Reply::Refused(fault));
+    }
+
+    fn tick(&mut self, cx: &mut Context<'_>) {
+        for node in 0..self.nodes.len() {
+            self.judge_late_requests(cx, node);
+            self.judge_parked_requests(cx, node);
+            if self.nodes[node].debts_are_due(cx.now) {
+                self.pay_debts(cx.now, node);
+            }
+        }
+        while let Some(op) = self.timers.pop_due(cx.now.mono_ns) {
+            if let Some(op) = self.ops.get_mut(op) {
+                op.woken();
+            }
+            self.runnable.push_back(op);
+        }
+    }
+
+    /// A node that does not answer in time becomes suspect; one that does not for much longer loses its connection.
+    fn judge_late_requests(&mut self, cx: &mut Context<'_>, late: NodeId) {
+        let timeout_ns = self.node_timeout_ns();
+        while let Some(pending) = self.nodes[late].in_flight.get(self.nodes[late].judged) {
+            if cx.now.mono_ns < pending.queued.mono_ns.saturating_add(timeout_ns) {
+                break;
+            }
+            let (asker, queued) = (pending.asker.clone(), pending.queued);
+            self.nodes[late].judge_next();
+            self.stats.nodes[late].timeouts += 1;
+            let fault = self.timeout_fault();
+            self.deliver(cx, late, asker, queued, Reply::Unclear(fault));
+        }
+        let silent_since = self.nodes[late].silent_since();
+        if silent_since.is_some_and(|since| cx.now.mono_ns >= since.saturating_add(self.stall_timeout_ns())) {
+            let silent_ms = self.config.stall_timeout_ms;
+            self.emit(Output::Reset { node: late });
+            let fault = Fault::new(FaultKind::Timeout, format!("no answer for {silent_ms} ms, connection given up"));
+            self.node_down(cx, late, fault);
+        }
+    }
+
+    fn judge_parked_requests(&mut self, cx: &mut Context<'_>, at: NodeId) {
+        let timeout_ns = self.node_timeout_ns();
+        while let Some(oldest) = self.nodes[at].parked.front() {
+            if cx.now.mono_ns < oldest.since.mono_ns.saturating_add(timeout_ns) {
+                break;
+            }
+            if let Some(parked) = self.nodes[at].parked.pop_front() {
+                let fault = self.nodes[at].last_fault.clone().unwrap_or_else(|| {
+                    let waited_ms = self.config.node_timeout_ms;
+                    Fault::new(FaultKind::Unreachable, format!("not connected within {waited_ms} ms"))
+                });
+                self.deliver_unasked(cx, at, parked, fault);
+            }
+        }
+    }
+
+    fn timeout_fault(&self) -> Fault {
+        Fault::new(FaultKind::Timeout, format!("timeout after {} ms", self.config.node_timeout_ms))
+    }
+
+    fn cancel(&mut self, cx: &mut Context<'_>, op: OpKey, status: Status) {
+        let node_count = self.nodes.len();
+        let Some(ending) = self.ops.get(op) else { return };
+        let (nodes, attempt) = ending.state_of_affairs(node_count, &self.leases);
+        if let Some(lease) = attempt {
+            self.abandon(cx, lease);
+        }
+        self.complete(op, Err(Failure { status, detail: None, nodes }));
+    }
+
+    /// Resumes the operations that were woken. A loop, not recursion: one that ends may wake the next, thousands long.
+    fn run(&mut self, cx: &mut Context<'_>) {
+        while let Some(op) = self.runnable.pop_front() {
+            match self.ops.get(op) {
+                Some(Op::Lock(_)) => self.resume_lock(cx, op),
+                Some(Op::Inspect(_)) | Some(Op::Unlock(_)) | Some(Op::Extend(_)) | None => {}
+                Some(Op::Ready(_)) => self.resume_ready(cx, op),
+            }
+        }
+    }
+
+    fn node_timeout_ns(&self) -> u64 {
+        self.config.node_timeout_ms.saturating_mul(NS_PER_MS)
+    }
+
+    fn stall_timeout_ns(&self) -> u64 {
+        self.config.stall_timeout_ms.saturating_mul(NS_PER_MS)
+    }
+}

@@ -1,0 +1,278 @@
+//! One node as the algorithm sees it: its link, the requests it has not answered, and the releases it still owes us.
+//!
+//! Replies come in the order of the requests on one connection, so the oldest unanswered request is always the one
+//! that a reply belongs to. A request that is judged late stays in that order: its reply will still come.
+
+use std::collections::VecDeque;
+
+use super::operation::{LeaseKey, OpKey};
+use super::request::{Bytes, Fault, FaultKind, Request, RequestKind};
+use super::time::{NS_PER_MS, Now};
+
+/// Most requests that may be unanswered on one connection.
+pub const IN_FLIGHT_MAX: usize = 32_768;
+
+/// Most releases that one node may owe, those in flight included. A slot is reserved before a key is set, so that
+/// its removal can always be remembered.
+pub const OBLIGATIONS_MAX: usize = 65_536;
+
+/// A node that refused a connection more recently than this is not waited for while the next one is being made.
+const HOPELESS_NS: u64 = 5_000 * NS_PER_MS;
+
+/// Pause before a release is tried again that the server refused (BUSY, READONLY, …).
+const DEBT_RETRY_NS: u64 = 1_000 * NS_PER_MS;
+
+/// The state of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// No connection.
+    Down,
+    /// A connection is being made, and there is reason to think that it will be ready in a moment.
+    Hopeful,
+    /// A connection is being made; the last attempt at one failed a moment ago.
+    Hopeless,
+    /// Ready for requests.
+    Up,
+}
+
+/// Who gets the answer to a request.
+#[derive(Debug, Clone)]
+pub enum Asker {
+    /// The vote of an attempt, or of a node that a lease is set on again.
+    Vote {
+        /// The attempt or lease.
+        lease: LeaseKey,
+        /// The life asked for.
+        ttl_ms: u64,
+    },
+    /// An extension; of a lease of ours unless it is by token.
+    Extension {
+        /// The operation that asked.
+        op: OpKey,
+        /// The lease, if it is ours.
+        lease: Option<LeaseKey>,
+        /// The life asked for.
+        ttl_ms: u64,
+    },
+    /// A release, with the operation that waits for it, if one does.
+    Release {
+        /// The operation that asked, if it wants to know.
+        op: Option<OpKey>,
+        /// What remains owed until the node confirms.
+        debt: Debt,
+    },
+    /// A question about a lock.
+    Question(OpKey),
+}
+
+/// A release that must reach the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Debt {
+    /// The lock key.
+    pub key: Bytes,
+    /// The token whose key must go.
+    pub token: Bytes,
+    /// After this lease time the key cannot exist any more. `u64::MAX` where a request is unaccounted for: a SET in
+    /// a stopped server's socket buffer starts its key's life when the server goes on.
+    pub void_after_lease_ns: u64,
+}
+
+/// A request on its way, or waiting for the connection.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// Who asked.
+    pub asker: Asker,
+    /// What was asked.
+    pub kind: RequestKind,
+    /// When it was queued.
+    pub queued: Now,
+}
+
+/// A request for which the connection is not there yet.
+#[derive(Debug, Clone)]
+pub struct Parked {
+    /// What will be said.
+    pub request: Request,
+    /// Who asked.
+    pub asker: Asker,
+    /// Since when it waits.
+    pub since: Now,
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    /// The state of its connection.
+    pub link: Link,
+    /// The reason of the last disconnection or refusal.
+    pub last_fault: Option<Fault>,
+    /// `run_id` of the server at the other end, while known.
+    pub run_id: String,
+    /// Requests not answered yet, oldest first.
+    pub in_flight: VecDeque<Pending>,
+    /// How many of the oldest have been reported as timed out. The node is suspect while there are any.
+    pub judged: usize,
+    /// Requests that wait for the connection, oldest first.
+    pub parked: VecDeque<Parked>,
+    /// Releases that were not confirmed on a connection that is gone.
+    pub debts: VecDeque<Debt>,
+    /// When a connection could last not be made, on the wait clock.
+    dial_failed_mono_ns: Option<u64>,
+    /// When releases that the server refused are tried again on the same connection.
+    debts_due_mono_ns: Option<u64>,
+    /// Connections made.
+    pub connections: u64,
+}
+
+impl Node {
+    /// A node nobody has talked to yet.
+    #[must_use]
+    pub fn new() -> Node {
+        Node {
+            link: Link::Down,
+            last_fault: None,
+            run_id: String::new(),
+            in_flight: VecDeque::new(),
+            judged: 0,
+            parked: VecDeque::new(),
+            debts: VecDeque::new(),
+            dial_failed_mono_ns: None,
+            debts_due_mono_ns: None,
+            connections: 0,
+        }
+    }
+
+    /// It has not answered within the node timeout.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        self.judged > 0
+    }
+
+    /// It is connected and answers in time.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.link == Link::Up && !self.is_suspect()
+    }
+
+    /// A connection is being made.
+    pub fn dialing(&mut self, now: Now) {
+        let failed_recently =
+            self.dial_failed_mono_ns.is_some_and(|failed| now.mono_ns.saturating_sub(failed) < HOPELESS_NS);
+        self.link = if failed_recently { Link::Hopeless } else { Link::Hopeful };
+    }
+
+    /// The connection is ready.
+    pub fn connected(&mut self, run_id: String) {
+        self.link = Link::Up;
+        self.run_id = run_id;
+        self.last_fault = None;
+        self.dial_failed_mono_ns = None;
+        self.connections += 1;
+    }
+
+    /// The oldest request that nobody gave up yet is late. Its place in the order stays; a release remains owed, but
+    /// nobody waits for it any more.
+    pub fn judge_next(&mut self) {
+        if let Some(late) = self.in_flight.get_mut(self.judged)
+            && let Asker::Release { op, .. } = &mut late.asker
+        {
+            *op = None;
+        }
+        self.judged += 1;
+    }
+
+    /// The connection is gone. Returns the requests that will never be answered, and those that never were sent;
+    /// the releases among the former have become debts.
+    pub fn disconnected(&mut self, now: Now, fault: Fault) -> (VecDeque<Pending>, VecDeque<Parked>) {
+        if self.link != Link::Up {
+            self.dial_failed_mono_ns = Some(now.mono_ns);
+        }
+        self.link = Link::Down;
+        self.last_fault = Some(fault);
+        self.judged = 0;
+        self.debts_due_mono_ns = None;
+        let in_flight = std::mem::take(&mut self.in_flight);
+        let gives_life = |pending: &Pending| matches!(pending.kind, RequestKind::Set | RequestKind::Extend);
+        let is_any_unaccounted = in_flight.iter().any(gives_life);
+        for pending in &in_flight {
+            if let Asker::Release { debt, .. } = &pending.asker {
+                let mut debt = debt.clone();
+                if is_any_unaccounted {
+                    debt.void_after_lease_ns = u64::MAX;
+                }
+                self.owe(now, debt);
+            }
+        }
+        (in_flight, std::mem::take(&mut self.parked))
+    }
+
+    /// Remembers a release until it can be sent again.
+    pub fn owe(&mut self, now: Now, debt: Debt) {
+        if self.debts.len() >= OBLIGATIONS_MAX {
+            self.forget_void_debts(now);
+        }
+        self.debts.push_back(debt);
+    }
+
+    /// Drops the debts whose keys cannot exist any more.
+    pub fn forget_void_debts(&mut self, now: Now) {
+        self.debts.retain(|debt| debt.void_after_lease_ns > now.lease_ns);
+    }
+
+    /// The server refused a release: it is tried again in a while.
+    pub fn retry_debts_later(&mut self, now: Now) {
+        self.debts_due_mono_ns.get_or_insert(now.mono_ns.saturating_add(DEBT_RETRY_NS));
+    }
+
+    /// Whether that while has passed; asked once.
+    pub fn debts_are_due(&mut self, now: Now) -> bool {
+        let are_due = self.debts_due_mono_ns.is_some_and(|due| due <= now.mono_ns);
+        if are_due {
+            self.debts_due_mono_ns = None;
+        }
+        are_due
+    }
+
+    /// Why nothing new is asked here right now, although the connection may be fine.
+    #[must_use]
+    pub fn refusal(&self, now: Now) -> Option<Fault> {
+        if self.is_suspect() {
+            let silent_ms = self.silent_since().map_or(0, |since| now.mono_ns.saturating_sub(since) / NS_PER_MS);
+            return Some(Fault::new(FaultKind::Timeout, format!("no answer for {silent_ms} ms")));
+        }
+        let is_full = self.in_flight.len() >= IN_FLIGHT_MAX || self.obligations() >= OBLIGATIONS_MAX;
+        is_full.then(|| Fault::new(FaultKind::Refused, "too many unanswered requests"))
+    }
+
+    /// Since when the oldest request waits for its answer.
+    #[must_use]
+    pub fn silent_since(&self) -> Option<u64> {
+        self.in_flight.front().map(|oldest| oldest.queued.mono_ns)
+    }
+
+    /// Every request in flight may become a debt.
+    fn obligations(&self) -> usize {
+        self.debts.len() + self.in_flight.len()
+    }
+
+    /// Why there is no connection.
+    #[must_use]
+    pub fn why_down(&self) -> Fault {
+        self.last_fault.clone().unwrap_or_else(|| Fault::new(FaultKind::Unreachable, "not connected yet"))
+    }
+
+    /// The moment at which something must be judged here.
+    #[must_use]
+    pub fn deadline_mono_ns(&self, node_timeout_ns: u64, stall_timeout_ns: u64) -> Option<u64> {
+        let late = self.in_flight.get(self.judged).map(|next| next.queued.mono_ns.saturating_add(node_timeout_ns));
+        let stalled = self.silent_since().map(|since| since.saturating_add(stall_timeout_ns));
+        let parked = self.parked.front().map(|oldest| oldest.since.mono_ns.saturating_add(node_timeout_ns));
+        [late, stalled, parked, self.debts_due_mono_ns].into_iter().flatten().min()
+    }
+}
+
+impl Default for Node {
+    fn default() -> Node {
+        Node::new()
+    }
+}

@@ -1,0 +1,149 @@
+//! The operations under way: what each of them remembers between two inputs.
+
+use slotmap::SlotMap;
+
+use super::lease::Lease;
+use super::operation::{LeaseKey, LockParams, NodeView};
+use super::report::{NodeReport, Outcome};
+use super::request::{MAX_NODES, NodeId};
+use super::round::Round;
+use super::time::Now;
+
+/// An operation under way.
+#[derive(Debug)]
+pub enum Op {
+    /// See `acquire.rs`.
+    Lock(Box<LockOp>),
+    /// See `release.rs`: a release, ours or by token.
+    Unlock(Round),
+    /// See `extend.rs`.
+    Extend(ExtendOp),
+    /// See `inspect.rs`.
+    Inspect(InspectOp),
+    /// See `ready.rs`.
+    Ready(ReadyOp),
+}
+
+/// An acquisition.
+#[derive(Debug)]
+pub struct LockOp {
+    /// What was asked for.
+    pub params: LockParams,
+    /// When.
+    pub submitted: Now,
+    /// When the wait is over, on the wait clock; `None`: never.
+    pub deadline_mono_ns: Option<u64>,
+    /// Attempts that remain; `None`: any number.
+    pub attempts_left: Option<u64>,
+    /// It stands in the resource's queue.
+    pub is_queued: bool,
+    /// What it does at the moment.
+    pub phase: Phase,
+    /// When it wants to be woken.
+    pub wake_at: Option<u64>,
+    /// The votes of the last failed attempt.
+    pub last_votes: Round,
+    /// How long the holder has left at each node, in milliseconds, as far as known.
+    pub left_ms: [Option<u64>; MAX_NODES],
+}
+
+/// What an acquisition does at the moment.
+#[derive(Debug, Clone)]
+pub enum Phase {
+    /// Others of this handle are before it.
+    Queued,
+    /// It is about to try.
+    Eager,
+    /// Votes are being collected.
+    Attempt(LeaseKey),
+    /// It waits before the next attempt.
+    Pause,
+    /// It has failed and asks the nodes that said "held" who and for how long; answers still awaited.
+    Explain(Box<Round>),
+}
+
+/// An extension.
+#[derive(Debug)]
+pub struct ExtendOp {
+    /// The lease; `None`: by token.
+    pub lease: Option<LeaseKey>,
+    /// Life asked for.
+    pub ttl_ms: u64,
+    /// The nodes' answers.
+    pub round: Round,
+}
+
+/// An inspection.
+#[derive(Debug)]
+pub struct InspectOp {
+    /// What each node said so far.
+    pub views: Vec<NodeView>,
+    /// Who has finished answering.
+    pub round: Round,
+}
+
+/// A wait for the connections.
+#[derive(Debug)]
+pub struct ReadyOp {
+    /// When it gives up.
+    pub wake_at: Option<u64>,
+    /// That moment has come.
+    pub is_due: bool,
+}
+
+impl Op {
+    /// When it wants to be woken.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<u64> {
+        match self {
+            Op::Lock(lock) => lock.wake_at,
+            Op::Ready(ready) => ready.wake_at,
+            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => None,
+        }
+    }
+
+    /// The wake-up came.
+    pub fn woken(&mut self) {
+        match self {
+            Op::Lock(lock) => lock.wake_at = None,
+            Op::Ready(ready) => {
+                ready.wake_at = None;
+                ready.is_due = true;
+            }
+            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => {}
+        }
+    }
+
+    /// How far it has come, node by node, and the attempt that is open, if one is.
+    #[must_use]
+    pub fn state_of_affairs(
+        &self,
+        node_count: usize,
+        leases: &SlotMap<LeaseKey, Lease>,
+    ) -> (Vec<NodeReport>, Option<LeaseKey>) {
+        let not_mine = |_: NodeId| Outcome::NotMine;
+        match self {
+            Op::Lock(lock) => {
+                let attempt = match lock.phase {
+                    Phase::Attempt(attempt) => Some(attempt),
+                    _ => None,
+                };
+                let votes =
+                    attempt.and_then(|attempt| leases.get(attempt)).map_or(&lock.last_votes, |open| &open.votes);
+                (lock.reports(votes, node_count), attempt)
+            }
+            Op::Unlock(round) => (round.reports(node_count, not_mine), None),
+            Op::Extend(extend) => (extend.round.reports(node_count, not_mine), None),
+            Op::Inspect(inspect) => (inspect.round.reports(node_count, not_mine), None),
+            Op::Ready(_) => (Vec::new(), None),
+        }
+    }
+}
+
+impl LockOp {
+    /// The reports of an attempt, with what is known about the holder.
+    #[must_use]
+    pub fn reports(&self, votes: &Round, node_count: usize) -> Vec<NodeReport> {
+        votes.reports(node_count, |node| Outcome::Held(self.left_ms[node]))
+    }
+}
