@@ -9,6 +9,8 @@ pub struct Config {
     pub node_count: usize,
     /// A node that has not answered after this is suspect and its answer is not waited for.
     pub node_timeout_ms: u64,
+    /// Making a connection – name resolution, TCP, TLS, handshake – may take this long altogether.
+    pub connect_timeout_ms: u64,
     /// A connection on which an answer is due for longer than this is given up.
     pub stall_timeout_ms: u64,
     /// How often a failed attempt is repeated within the wait budget; `None`: as often as it allows.
@@ -27,6 +29,8 @@ pub struct Config {
 pub const NODE_TIMEOUT_MS: u64 = 100;
 /// [`Config::stall_timeout_ms`] unless told otherwise.
 pub const STALL_TIMEOUT_MS: u64 = 2_000;
+/// [`Config::connect_timeout_ms`] unless told otherwise.
+pub const CONNECT_TIMEOUT_MS: u64 = 500;
 /// [`Config::retry_delay_ms`] unless told otherwise: the Redis page's and both seeds' figure.
 pub const RETRY_DELAY_MS: u64 = 200;
 /// [`Config::retry_jitter_ms`] unless told otherwise.
@@ -42,6 +46,7 @@ impl Config {
         Config {
             node_count,
             node_timeout_ms: NODE_TIMEOUT_MS,
+            connect_timeout_ms: CONNECT_TIMEOUT_MS,
             stall_timeout_ms: STALL_TIMEOUT_MS,
             retry_count: None,
             retry_delay_ms: RETRY_DELAY_MS,

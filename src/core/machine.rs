@@ -104,8 +104,9 @@ impl Machine {
     /// When [`Input::Tick`] is due, on the wait clock. Changes with every `submit` and `handle`.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        let (node_timeout_ns, stall_timeout_ns) = (self.node_timeout_ns(), self.stall_timeout_ns());
-        let nodes = self.nodes.iter().filter_map(|node| node.deadline_mono_ns(node_timeout_ns, stall_timeout_ns));
+        let (answer_ns, stall_ns) = (self.node_timeout_ns(), self.stall_timeout_ns());
+        let connect_ns = self.connect_timeout_ns();
+        let nodes = self.nodes.iter().filter_map(|node| node.deadline_mono_ns(answer_ns, connect_ns, stall_ns));
         nodes.chain(self.timers.next()).min()
     }
 
@@ -349,14 +350,14 @@ impl Machine {
     }
 
     fn judge_parked_requests(&mut self, cx: &mut Context<'_>, at: NodeId) {
-        let timeout_ns = self.node_timeout_ns();
+        let timeout_ns = self.connect_timeout_ns();
         while let Some(oldest) = self.nodes[at].parked.front() {
             if cx.now.mono_ns < oldest.since.mono_ns.saturating_add(timeout_ns) {
                 break;
             }
             if let Some(parked) = self.nodes[at].parked.pop_front() {
                 let fault = self.nodes[at].last_fault.clone().unwrap_or_else(|| {
-                    let waited_ms = self.config.node_timeout_ms;
+                    let waited_ms = self.config.connect_timeout_ms;
                     Fault::new(FaultKind::Unreachable, format!("not connected within {waited_ms} ms"))
                 });
                 self.deliver_unasked(cx, at, parked, fault);
@@ -391,6 +392,10 @@ impl Machine {
 
     fn node_timeout_ns(&self) -> u64 {
         self.config.node_timeout_ms.saturating_mul(NS_PER_MS)
+    }
+
+    fn connect_timeout_ns(&self) -> u64 {
+        self.config.connect_timeout_ms.saturating_mul(NS_PER_MS)
     }
 
     fn stall_timeout_ns(&self) -> u64 {

@@ -263,10 +263,10 @@ impl Node {
 
     /// The moment at which something must be judged here.
     #[must_use]
-    pub fn deadline_mono_ns(&self, node_timeout_ns: u64, stall_timeout_ns: u64) -> Option<u64> {
-        let late = self.in_flight.get(self.judged).map(|next| next.queued.mono_ns.saturating_add(node_timeout_ns));
-        let stalled = self.silent_since().map(|since| since.saturating_add(stall_timeout_ns));
-        let parked = self.parked.front().map(|oldest| oldest.since.mono_ns.saturating_add(node_timeout_ns));
+    pub fn deadline_mono_ns(&self, answer_ns: u64, connect_ns: u64, stall_ns: u64) -> Option<u64> {
+        let late = self.in_flight.get(self.judged).map(|next| next.queued.mono_ns.saturating_add(answer_ns));
+        let stalled = self.silent_since().map(|since| since.saturating_add(stall_ns));
+        let parked = self.parked.front().map(|oldest| oldest.since.mono_ns.saturating_add(connect_ns));
         [late, stalled, parked, self.debts_due_mono_ns].into_iter().flatten().min()
     }
 }

@@ -16,7 +16,7 @@ const PPM: u128 = 1_000_000;
 #[must_use]
 pub fn lower_bound(asked_lease_ns: u64, ttl_ms: u64, drift_ppm: u64) -> u64 {
     let ttl_ns = u128::from(ttl_ms) * u128::from(NS_PER_MS);
-    let certain_ns = ttl_ns * PPM.saturating_sub(u128::from(drift_ppm)) / PPM;
+    let certain_ns = ttl_ns.saturating_mul(PPM.saturating_sub(u128::from(drift_ppm))) / PPM;
     let certain_ns = u64::try_from(certain_ns).unwrap_or(u64::MAX);
     asked_lease_ns.saturating_add(certain_ns.saturating_sub(EXPIRY_GRANULARITY_NS))
 }
@@ -26,7 +26,7 @@ pub fn lower_bound(asked_lease_ns: u64, ttl_ms: u64, drift_ppm: u64) -> u64 {
 #[must_use]
 pub fn upper_bound(done_lease_ns: u64, ttl_ms: u64, drift_ppm: u64) -> u64 {
     let ttl_ns = u128::from(ttl_ms) * u128::from(NS_PER_MS);
-    let possible_ns = ttl_ns + ttl_ns * u128::from(drift_ppm) / PPM;
+    let possible_ns = ttl_ns.saturating_add(ttl_ns.saturating_mul(u128::from(drift_ppm)) / PPM);
     let possible_ns = u64::try_from(possible_ns).unwrap_or(u64::MAX);
     done_lease_ns.saturating_add(possible_ns).saturating_add(EXPIRY_GRANULARITY_NS)
 }
