@@ -1,0 +1,266 @@
+//! A handle on N nodes: the safe Rust face that the C ABI and the command line stand on.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::core::operation::Operation;
+use crate::core::report::Status;
+use crate::core::request::{Bytes, MAX_NODES};
+use crate::core::stats::Stats;
+use crate::net::stream::{Address, Endpoint};
+use crate::net::tls::{TlsContext, TlsOptions};
+use crate::redis::handshake::Login;
+use crate::redis::url::{self, NodeUrl, Secret};
+
+use super::error::Error;
+use super::inspection::Inspection;
+use super::lease::Lease;
+use super::link::Link;
+use super::options::{KEY_BYTES_MAX, Options, TOKEN_BYTES_MAX};
+use super::shared::{CallOptions, Shared, Success};
+use super::state::State;
+
+/// N independent Redis masters, seen as one place to take locks. Clones share everything. All methods may be called
+/// from any number of threads.
+#[derive(Clone)]
+pub struct Redlock {
+    shared: Arc<Shared>,
+    prefix: Arc<[u8]>,
+}
+
+/// What to lock, and how.
+#[derive(Debug, Clone, Default)]
+pub struct LockRequest {
+    /// The resource; not empty.
+    pub resource: Vec<u8>,
+    /// Life of the lease in milliseconds.
+    pub ttl_ms: u64,
+    /// How long to wait for another holder, in milliseconds; 0: one attempt; −1: without limit.
+    pub wait_ms: i64,
+    /// Further attempts after the first; `None`: the handle's `retry_count`.
+    pub retries: Option<u64>,
+    /// The caller's own token, 1 to 256 bytes that nobody else uses; `None`: a fresh one for every attempt.
+    pub token: Option<Vec<u8>>,
+    /// What [`Redlock::cancel`] knows this call by; 0: nothing.
+    pub tag: u64,
+    /// The caller reads the error's nodes: a failed attempt may cost one more round trip to tell who holds the lock.
+    pub explain: bool,
+}
+
+impl Redlock {
+    /// Makes a handle, begins to connect to all nodes and returns at once: nodes may be down and come up later.
+    ///
+    /// # Errors
+    /// [`Status::Invalid`] for a bad option or no node; [`Status::Config`] for a bad URL, a node named twice, more
+    /// than 15 nodes, or TLS files that cannot be used.
+    pub fn new<S: AsRef<str>>(urls: &[S], options: &Options) -> Result<Redlock, Error> {
+        options.validate().map_err(|reason| Error::plain(Status::Invalid, reason))?;
+        if urls.is_empty() {
+            return Err(Error::plain(Status::Invalid, "no node was named"));
+        }
+        if urls.len() > MAX_NODES {
+            let reason = format!("{} nodes; at most {MAX_NODES} are supported", urls.len());
+            return Err(Error::plain(Status::Config, reason));
+        }
+        let nodes = parse_urls(urls)?;
+        let tls = tls_context(&nodes, options)?;
+        let labels = nodes.iter().map(|node| Arc::from(node.label.as_str())).collect();
+        let links = nodes.into_iter().map(|node| link(node, tls.as_ref(), options)).collect();
+        let state = State::new(options.core_config(urls.len()), links);
+        let shared = Shared::new(state, labels, options)
+            .map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))?;
+        shared.begin();
+        Ok(Redlock { shared: Arc::new(shared), prefix: Arc::from(&*options.key_prefix) })
+    }
+
+    /// Waits until a quorum of the nodes is connected, at most `timeout_ms` milliseconds (−1: without limit).
+    ///
+    /// # Errors
+    /// [`Status::NoQuorum`] with the state of every node when the time is over; [`Status::Config`] as soon as too many
+    /// nodes fail for reasons that only a person can cure.
+    pub fn wait_ready(&self, timeout_ms: i64) -> Result<(), Error> {
+        let wait_ms = wait_ms(timeout_ms)?;
+        self.shared.call_with(Operation::Ready { wait_ms }, CallOptions { tag: 0, is_wait: true }).map(|_| ())
+    }
+
+    /// Acquires a lock.
+    ///
+    /// # Errors
+    /// [`Status::NotAcquired`] when it is held and the wait is over, [`Status::NoQuorum`] when too few nodes answer,
+    /// [`Status::Config`] when too many nodes refuse for reasons that only a person can cure, [`Status::Cancelled`],
+    /// [`Status::Interrupted`], [`Status::Invalid`], [`Status::Forked`], [`Status::Closed`].
+    pub fn lock(&self, request: &LockRequest) -> Result<Lease, Error> {
+        let key = self.key(&request.resource)?;
+        self.shared.check_ttl(request.ttl_ms)?;
+        let token = request.token.as_deref().map(own_token).transpose()?;
+        let operation = Operation::Lock(crate::core::operation::LockParams {
+            key,
+            ttl_ms: request.ttl_ms,
+            wait_ms: wait_ms(request.wait_ms)?,
+            retries: request.retries,
+            token,
+            explain: request.explain,
+        });
+        match self.shared.call_with(operation, CallOptions { tag: request.tag, is_wait: true })? {
+            Success::Locked { lease, token, cell } => {
+                let resource = request.resource.as_slice().into();
+                Ok(Lease::new(Arc::clone(&self.shared), lease, cell, resource, token))
+            }
+            Success::Done | Success::Inspected(_) => Err(Error::plain(Status::Internal, "a lock without a lease")),
+        }
+    }
+
+    /// Releases a lock that this or another process acquired, by its token.
+    ///
+    /// # Errors
+    /// [`Status::Lost`] when a quorum of nodes does not have this token; [`Status::NoQuorum`], [`Status::Unknown`].
+    pub fn unlock_token(&self, resource: &[u8], token: &[u8]) -> Result<(), Error> {
+        let (key, token) = (self.key(resource)?, own_token(token)?);
+        self.shared.call(Operation::UnlockToken { key, token }).map(|_| ())
+    }
+
+    /// Makes a lock last `ttl_ms` milliseconds from now, by its token; never shortens it.
+    ///
+    /// # Errors
+    /// As [`Redlock::unlock_token`].
+    pub fn extend_token(&self, resource: &[u8], token: &[u8], ttl_ms: u64) -> Result<(), Error> {
+        let (key, token) = (self.key(resource)?, own_token(token)?);
+        self.shared.check_ttl(ttl_ms)?;
+        self.shared.call(Operation::ExtendToken { key, token, ttl_ms }).map(|_| ())
+    }
+
+    /// Reads who holds a lock and for how long. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Status::NoQuorum`] when too few nodes answer.
+    pub fn inspect(&self, resource: &[u8]) -> Result<Inspection, Error> {
+        let key = self.key(resource)?;
+        match self.shared.call(Operation::Inspect { key })? {
+            Success::Inspected(views) => Ok(Inspection::new(views, &self.shared.urls)),
+            Success::Done | Success::Locked { .. } => Err(Error::plain(Status::Internal, "an inspection without views")),
+        }
+    }
+
+    /// Ends every operation that carries `tag`; each ends with [`Status::Cancelled`] and leaves no key behind.
+    /// Returns how many there were.
+    ///
+    /// # Errors
+    /// [`Status::Invalid`] for tag 0, which no operation carries.
+    pub fn cancel(&self, tag: u64) -> Result<usize, Error> {
+        if tag == 0 {
+            return Err(Error::plain(Status::Invalid, "tag 0 names no operation"));
+        }
+        self.shared.cancel(tag)
+    }
+
+    /// A copy of the counters.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn stats(&self) -> Result<Stats, Error> {
+        self.shared.stats()
+    }
+
+    /// How many nodes there are.
+    #[must_use]
+    pub fn node_count(&self) -> usize {
+        self.shared.urls.len()
+    }
+
+    /// A node's URL, without credentials.
+    #[must_use]
+    pub fn node_url(&self, node: usize) -> Option<&str> {
+        self.shared.urls.get(node).map(|url| &**url)
+    }
+
+    /// Ends the calls inside with [`Status::Closed`], gives the nodes one node timeout to confirm what was released,
+    /// and closes the connections. In a forked child nothing is said to any server.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    fn key(&self, resource: &[u8]) -> Result<Bytes, Error> {
+        let invalid = |reason: String| Err(Error::plain(Status::Invalid, reason));
+        let length = self.prefix.len() + resource.len();
+        if resource.is_empty() {
+            return invalid("the resource is empty".to_owned());
+        }
+        if length > KEY_BYTES_MAX {
+            return invalid(format!("the key has {length} bytes; at most {KEY_BYTES_MAX} are allowed"));
+        }
+        if self.prefix.is_empty() {
+            return Ok(Bytes::from(resource));
+        }
+        Ok([&*self.prefix, resource].concat().into())
+    }
+}
+
+impl fmt::Debug for Redlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redlock").field("nodes", &self.shared.urls).finish_non_exhaustive()
+    }
+}
+
+fn wait_ms(wait_ms: i64) -> Result<Option<u64>, Error> {
+    match wait_ms {
+        -1 => Ok(None),
+        _ => u64::try_from(wait_ms)
+            .map(Some)
+            .map_err(|_| Error::plain(Status::Invalid, format!("wait_ms is {wait_ms}; it must be −1 or more"))),
+    }
+}
+
+fn own_token(token: &[u8]) -> Result<Bytes, Error> {
+    if (1..=TOKEN_BYTES_MAX).contains(&token.len()) {
+        Ok(Bytes::from(token))
+    } else {
+        let reason = format!("the token has {} bytes; 1 to {TOKEN_BYTES_MAX} are allowed", token.len());
+        Err(Error::plain(Status::Invalid, reason))
+    }
+}
+
+fn parse_urls<S: AsRef<str>>(urls: &[S]) -> Result<Vec<NodeUrl>, Error> {
+    let mut nodes: Vec<NodeUrl> = Vec::with_capacity(urls.len());
+    for (index, url) in urls.iter().enumerate() {
+        let config = |reason: String| Error::plain(Status::Config, format!("node {}: {reason}", index + 1));
+        let node = url::parse(url.as_ref()).map_err(config)?;
+        if let Some(twin) = nodes.iter().position(|other| other.address == node.address) {
+            return Err(config(format!("is the same server as node {}", twin + 1)));
+        }
+        nodes.push(node);
+    }
+    Ok(nodes)
+}
+
+fn tls_context(nodes: &[NodeUrl], options: &Options) -> Result<Option<Arc<TlsContext>>, Error> {
+    if !nodes.iter().any(|node| node.tls) {
+        return Ok(None);
+    }
+    let context = TlsContext::new(TlsOptions {
+        ca_file: options.tls_ca_file.clone(),
+        cert_file: options.tls_cert_file.clone(),
+        key_file: options.tls_key_file.clone(),
+        insecure: options.tls_insecure,
+    });
+    context.prepare().map_err(|fault| Error::plain(Status::Config, fault.text))?;
+    Ok(Some(Arc::new(context)))
+}
+
+fn link(node: NodeUrl, tls: Option<&Arc<TlsContext>>, options: &Options) -> Link {
+    let address = match node.address {
+        url::Address::Tcp { host, port } => Address::Tcp { host, port },
+        url::Address::Unix(path) => Address::Unix(path),
+    };
+    let has_own_login = node.password.is_some() || node.username.is_some();
+    let login = Login {
+        username: if has_own_login { node.username } else { options.username.clone() },
+        password: if has_own_login { node.password } else { options.password.clone().map(Secret::new) },
+        db: node.db,
+        client_name: options.client_name.clone(),
+        protocol: options.protocol,
+        lua_free: options.lua_free,
+        tracking: options.wake,
+    };
+    let tls = tls.filter(|_| node.tls).map(Arc::clone);
+    Link::new(Endpoint::new(address, tls), login, options.connect_timeout_ms)
+}

@@ -1,0 +1,163 @@
+//! A lease in its owner's hands.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crate::core::operation::{Input, LeaseKey, LeaseState, LeaseView, Operation};
+use crate::core::report::Status;
+use crate::core::request::Bytes;
+use crate::core::time::NS_PER_MS;
+
+use super::error::Error;
+use super::shared::Shared;
+
+/// Values of [`LeaseCell::valid_until`] that are no moments.
+const LOST: u64 = 0;
+const RELEASED: u64 = 1;
+
+/// The state of a lease where its owner can read it without a lock. One word decides: what an owner has seen as over
+/// can never be made valid again by an extension that was confirmed at the same time.
+#[derive(Debug)]
+pub(crate) struct LeaseCell {
+    valid_until: AtomicU64,
+    node_count_held: AtomicUsize,
+}
+
+impl LeaseCell {
+    pub(crate) fn new(view: LeaseView) -> LeaseCell {
+        LeaseCell {
+            valid_until: AtomicU64::new(view.valid_until_ns),
+            node_count_held: AtomicUsize::new(view.node_count_held),
+        }
+    }
+
+    /// Takes over what the core says. False when the owner has seen the lease as over, and the core has not.
+    pub(crate) fn update(&self, view: LeaseView) -> bool {
+        self.node_count_held.store(view.node_count_held, Ordering::Relaxed);
+        let word = match view.state {
+            LeaseState::Held => view.valid_until_ns,
+            LeaseState::Lost => LOST,
+            LeaseState::Released => RELEASED,
+        };
+        let step = |current: u64| (current != LOST && current != RELEASED).then_some(word);
+        let updated = self.valid_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+        updated.is_ok() || view.state != LeaseState::Held
+    }
+
+    /// The moment until which the lease is valid, if it is at `lease_ns`; noticing that it is over makes it so.
+    fn valid_until(&self, lease_ns: u64) -> Result<u64, LeaseState> {
+        loop {
+            match self.valid_until.load(Ordering::Acquire) {
+                LOST => return Err(LeaseState::Lost),
+                RELEASED => return Err(LeaseState::Released),
+                valid_until if valid_until > lease_ns => return Ok(valid_until),
+                expired => {
+                    let seen = self.valid_until.compare_exchange(expired, LOST, Ordering::AcqRel, Ordering::Acquire);
+                    if seen.is_ok() {
+                        return Err(LeaseState::Lost);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A lock that was acquired. Dropping it says nothing to any server: the keys live on for their ttl unless
+/// [`Lease::unlock`] was called. All methods may be called from any thread.
+pub struct Lease {
+    shared: Arc<Shared>,
+    key: LeaseKey,
+    cell: Arc<LeaseCell>,
+    resource: Box<[u8]>,
+    token: Bytes,
+}
+
+impl Lease {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        key: LeaseKey,
+        cell: Arc<LeaseCell>,
+        resource: Box<[u8]>,
+        token: Bytes,
+    ) -> Lease {
+        Lease { shared, key, cell, resource, token }
+    }
+
+    /// Releases the lock; returns at a quorum of deletions.
+    ///
+    /// # Errors
+    /// [`Status::Lost`] when it was over before; [`Status::NoQuorum`] or [`Status::Unknown`] when too few nodes
+    /// confirmed: the lease is over all the same and what was not confirmed remains owed by the handle.
+    pub fn unlock(&self) -> Result<(), Error> {
+        self.shared.call(Operation::Unlock { lease: self.key }).map(|_| ())
+    }
+
+    /// Makes the lock last `ttl_ms` milliseconds from now; never shortens it.
+    ///
+    /// # Errors
+    /// [`Status::Lost`] when it is over; [`Status::NoQuorum`] or [`Status::Unknown`] when too few nodes confirmed: it
+    /// is then valid as long as it was. A failed extension releases nothing.
+    pub fn extend(&self, ttl_ms: u64) -> Result<(), Error> {
+        self.shared.check_ttl(ttl_ms)?;
+        self.shared.call(Operation::Extend { lease: self.key, ttl_ms })?;
+        match self.state() {
+            LeaseState::Held => Ok(()),
+            _ => Err(Error::plain(Status::Lost, "expired before it was extended")),
+        }
+    }
+
+    /// The token that the keys hold.
+    #[must_use]
+    pub fn token(&self) -> &[u8] {
+        &self.token
+    }
+
+    /// The resource, without the handle's prefix.
+    #[must_use]
+    pub fn resource(&self) -> &[u8] {
+        &self.resource
+    }
+
+    /// Milliseconds for which the lease may still be used, rounded down; 0 when it is over.
+    #[must_use]
+    pub fn remaining_ms(&self) -> i64 {
+        let now = self.shared.now();
+        let left_ns = self.cell.valid_until(now.lease_ns).map_or(0, |until| until - now.lease_ns);
+        i64::try_from(left_ns / NS_PER_MS).unwrap_or(i64::MAX)
+    }
+
+    /// The end of the lease on `CLOCK_BOOTTIME`, in nanoseconds; 0 when it is over.
+    #[must_use]
+    pub fn valid_until_ns(&self) -> u64 {
+        let until = self.cell.valid_until(self.shared.now().lease_ns);
+        until.map_or(0, |until| self.shared.boottime_of_lease(until))
+    }
+
+    /// Held, lost or released.
+    #[must_use]
+    pub fn state(&self) -> LeaseState {
+        self.cell.valid_until(self.shared.now().lease_ns).map_or_else(|over| over, |_| LeaseState::Held)
+    }
+
+    /// On how many nodes the lease is known to be held.
+    #[must_use]
+    pub fn node_count_held(&self) -> usize {
+        match self.state() {
+            LeaseState::Held => self.cell.node_count_held.load(Ordering::Relaxed),
+            LeaseState::Lost | LeaseState::Released => 0,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.shared.tell(Input::Forget { lease: self.key });
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("state", &self.state()).field("remaining_ms", &self.remaining_ms()).finish()
+    }
+}

@@ -1,0 +1,323 @@
+//! The connection to one node over its whole life: dialling, handshake, exchange of bytes, rest, and again.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use crate::core::request::{Fault, FaultKind, Request, ServerInfo};
+use crate::core::time::{NS_PER_MS, Now};
+use crate::net::stream::{Endpoint, Progress, Read, Stream};
+use crate::net::sys::Interest;
+use crate::redis::command::Encoder;
+use crate::redis::dialect::Dialect;
+use crate::redis::frame::Cutter;
+use crate::redis::handshake::{Handshake, Identity, Login};
+
+/// Most bytes that wait to be sent to one node. A node that takes none for so long is given up.
+const OUTGOING_BYTES_MAX: usize = 64 << 20;
+
+/// Pause after the first failed dial; doubled after each further one up to the maximum.
+const REST_MIN_MS: u64 = 10;
+const REST_MAX_MS: u64 = 1_000;
+
+/// A connection that lived longer than this is dialled again at once.
+const STEADY_NS: u64 = 1_000 * NS_PER_MS;
+
+/// Buffers larger than this are given back to the allocator once they are empty.
+const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+
+/// What became of the connection.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A connection is being made.
+    Dialing,
+    /// It is ready for requests.
+    Up(ServerInfo),
+    /// It is gone, or could not be made.
+    Down(Fault),
+}
+
+enum Phase {
+    Resting { until_mono_ns: u64 },
+    Dialing { stream: Stream, since_mono_ns: u64 },
+    Greeting { stream: Stream, handshake: Box<Handshake>, since_mono_ns: u64 },
+    Ready { stream: Stream, dialect: Dialect, identity: Option<Identity>, since_mono_ns: u64 },
+}
+
+/// The connection to one node.
+pub(crate) struct Link {
+    endpoint: Arc<Endpoint>,
+    login: Login,
+    connect_timeout_ns: u64,
+    phase: Phase,
+    outgoing: Vec<u8>,
+    sent: usize,
+    incoming: Vec<u8>,
+    consumed: usize,
+    cutter: Cutter,
+    /// A connection that we gave up and that the server may still have.
+    abandoned: Option<Identity>,
+    failures: u32,
+    poll_set: u64,
+}
+
+impl Link {
+    pub(crate) fn new(endpoint: Endpoint, login: Login, connect_timeout_ms: u64) -> Link {
+        Link {
+            endpoint: Arc::new(endpoint),
+            login,
+            connect_timeout_ns: connect_timeout_ms.saturating_mul(NS_PER_MS),
+            phase: Phase::Resting { until_mono_ns: 0 },
+            outgoing: Vec::new(),
+            sent: 0,
+            incoming: Vec::new(),
+            consumed: 0,
+            cutter: Cutter::new(),
+            abandoned: None,
+            failures: 0,
+            poll_set: 0,
+        }
+    }
+
+    /// Takes the next step that needs no waiting. `None`: there is none.
+    pub(crate) fn advance(&mut self, now: Now) -> Option<Event> {
+        let connect_timeout_ns = self.connect_timeout_ns;
+        let is_overdue = |since_mono_ns: u64| now.mono_ns >= since_mono_ns.saturating_add(connect_timeout_ns);
+        match &mut self.phase {
+            Phase::Resting { until_mono_ns } if now.mono_ns < *until_mono_ns => None,
+            Phase::Resting { .. } => {
+                let stream = Stream::dial(&self.endpoint);
+                self.enter(Phase::Dialing { stream, since_mono_ns: now.mono_ns });
+                Some(Event::Dialing)
+            }
+            Phase::Dialing { stream, since_mono_ns } => {
+                let stage = stream.stage();
+                let (interest, since_mono_ns) = (stream.interest(), *since_mono_ns);
+                match stream.drive() {
+                    Ok(Progress::Open) => self.greet(now, since_mono_ns),
+                    Ok(Progress::Pending) if is_overdue(since_mono_ns) => Some(self.too_slow(now, stage)),
+                    Ok(Progress::Pending) => {
+                        self.poll_set += u64::from(stream.interest() != interest);
+                        None
+                    }
+                    Err(fault) => Some(self.fail(now, fault)),
+                }
+            }
+            Phase::Greeting { since_mono_ns, .. } => {
+                is_overdue(*since_mono_ns).then(|| self.too_slow(now, "handshake"))
+            }
+            Phase::Ready { .. } => None,
+        }
+    }
+
+    fn greet(&mut self, now: Now, since_mono_ns: u64) -> Option<Event> {
+        self.outgoing.clear();
+        let handshake = Box::new(Handshake::new(&self.login, self.abandoned.as_ref(), &mut self.outgoing));
+        let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
+        if let Phase::Dialing { stream, .. } = phase {
+            self.enter(Phase::Greeting { stream, handshake, since_mono_ns });
+        }
+        self.flush().err().map(|fault| self.fail(now, fault))
+    }
+
+    /// Reads what has arrived, once. True when there may be more.
+    pub(crate) fn receive(&mut self) -> Result<bool, Fault> {
+        let stream = match &mut self.phase {
+            Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
+            Phase::Resting { .. } | Phase::Dialing { .. } => return Ok(false),
+        };
+        if self.consumed >= BUFFER_KEPT_BYTES {
+            self.incoming.drain(..self.consumed);
+            self.consumed = 0;
+        }
+        match stream.read(&mut self.incoming)? {
+            Read::Data { more } => Ok(more),
+            Read::Empty => Ok(false),
+            Read::Eof => {
+                self.abandoned = None;
+                if let Phase::Ready { identity, .. } = &mut self.phase {
+                    *identity = None;
+                }
+                Err(Fault::new(FaultKind::Unreachable, "connection closed by the server"))
+            }
+        }
+    }
+
+    /// Answers the server's greeting as far as it has arrived. `Some`: the connection is ready.
+    pub(crate) fn continue_handshake(&mut self, now: Now) -> Result<Option<Event>, Fault> {
+        while let Some(frame_end) = self.next_frame()? {
+            let Phase::Greeting { handshake, since_mono_ns, .. } = &mut self.phase else { return Ok(None) };
+            let since_mono_ns = *since_mono_ns;
+            let frame = &self.incoming[self.consumed..frame_end];
+            let greeting = handshake.on_frame(frame, &mut self.outgoing)?;
+            self.consume(frame_end);
+            if let Some(greeting) = greeting {
+                let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
+                if let Phase::Greeting { stream, .. } = phase {
+                    let (dialect, identity) = (greeting.dialect, greeting.identity);
+                    self.enter(Phase::Ready { stream, dialect, identity, since_mono_ns });
+                }
+                self.abandoned = None;
+                return Ok(Some(Event::Up(greeting.info)));
+            }
+        }
+        self.flush()?;
+        Ok(None)
+    }
+
+    /// The end of the next complete frame, which begins at [`Link::frame`]'s start.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<usize>, Fault> {
+        Ok(self.cutter.cut(&self.incoming[self.consumed..])?.map(|length| self.consumed + length))
+    }
+
+    /// The frame that ends at `frame_end`.
+    pub(crate) fn frame(&self, frame_end: usize) -> &[u8] {
+        &self.incoming[self.consumed..frame_end]
+    }
+
+    /// That frame has been understood.
+    pub(crate) fn consume(&mut self, frame_end: usize) {
+        self.consumed = frame_end;
+        self.cutter = Cutter::new();
+        if self.consumed == self.incoming.len() {
+            reset(&mut self.incoming);
+            self.consumed = 0;
+        }
+    }
+
+    /// Queues a request. It leaves with the next flush.
+    pub(crate) fn queue(&mut self, encoder: &mut Encoder, request: &Request) {
+        if let Phase::Ready { dialect, .. } = &self.phase {
+            encoder.encode(request, *dialect, &mut self.outgoing);
+        }
+    }
+
+    /// Hands to the kernel what it will take. What remains goes when the socket is writable again.
+    pub(crate) fn flush(&mut self) -> Result<(), Fault> {
+        let stream = match &mut self.phase {
+            Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
+            Phase::Resting { .. } | Phase::Dialing { .. } => return Ok(()),
+        };
+        let had_rest = self.sent > 0 || stream.wants_write();
+        while self.sent < self.outgoing.len() {
+            match stream.write(&self.outgoing[self.sent..])? {
+                0 => break,
+                count => self.sent += count,
+            }
+        }
+        if self.sent == self.outgoing.len() {
+            reset(&mut self.outgoing);
+            self.sent = 0;
+        } else if self.outgoing.len() - self.sent > OUTGOING_BYTES_MAX {
+            return Err(Fault::new(FaultKind::Unreachable, "takes no more requests"));
+        }
+        let has_rest = !self.outgoing.is_empty() || stream.wants_write();
+        self.poll_set += u64::from(has_rest != had_rest);
+        Ok(())
+    }
+
+    /// Whether something waits for a flush.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.sent < self.outgoing.len()
+    }
+
+    /// What the classification of replies depends on.
+    pub(crate) fn dialect(&self) -> Option<Dialect> {
+        match &self.phase {
+            Phase::Ready { dialect, .. } => Some(*dialect),
+            _ => None,
+        }
+    }
+
+    /// What to poll for.
+    pub(crate) fn interest(&self) -> Option<(RawFd, Interest)> {
+        let stream = match &self.phase {
+            Phase::Resting { .. } => return None,
+            Phase::Dialing { stream, .. } => return stream.interest(),
+            Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
+        };
+        let (fd, _) = stream.interest()?;
+        let has_rest = self.has_outgoing() || stream.wants_write();
+        Some((fd, if has_rest { Interest::BOTH } else { Interest::READ }))
+    }
+
+    /// When [`Link::advance`] has something to do although no descriptor is ready.
+    pub(crate) fn deadline_mono_ns(&self) -> Option<u64> {
+        match &self.phase {
+            Phase::Resting { until_mono_ns } => Some(*until_mono_ns),
+            Phase::Dialing { since_mono_ns, .. } | Phase::Greeting { since_mono_ns, .. } => {
+                Some(since_mono_ns.saturating_add(self.connect_timeout_ns))
+            }
+            Phase::Ready { .. } => None,
+        }
+    }
+
+    /// Grows whenever [`Link::interest`] changes.
+    pub(crate) fn poll_set(&self) -> u64 {
+        self.poll_set
+    }
+
+    /// Gives the connection up. The next one asks the server to forget this one first, so that nothing which is
+    /// still on its way can be executed after it (DESIGN: KILL barrier).
+    pub(crate) fn give_up(&mut self, now: Now) {
+        let (lived_ns, is_ready) = match &mut self.phase {
+            Phase::Resting { .. } => return,
+            Phase::Dialing { stream, .. } | Phase::Greeting { stream, .. } => {
+                stream.abandon();
+                (0, false)
+            }
+            Phase::Ready { stream, identity, since_mono_ns, .. } => {
+                stream.abandon();
+                if identity.is_some() {
+                    self.abandoned = identity.take();
+                }
+                (now.mono_ns.saturating_sub(*since_mono_ns), true)
+            }
+        };
+        let rest_ms = if is_ready && lived_ns >= STEADY_NS {
+            self.failures = 0;
+            0
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            REST_MIN_MS.saturating_mul(1 << (self.failures - 1).min(10)).min(REST_MAX_MS)
+        };
+        self.outgoing.clear();
+        self.sent = 0;
+        self.incoming.clear();
+        self.consumed = 0;
+        self.cutter = Cutter::new();
+        self.enter(Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms) });
+    }
+
+    /// The connection failed.
+    pub(crate) fn fail(&mut self, now: Now, fault: Fault) -> Event {
+        self.give_up(now);
+        Event::Down(fault)
+    }
+
+    /// Says goodbye without cutting off what was written: a stopped server will still execute a release that is
+    /// queued behind its SET.
+    pub(crate) fn close(&mut self) {
+        if let Phase::Ready { stream, .. } = &mut self.phase {
+            stream.finish();
+        }
+        self.enter(Phase::Resting { until_mono_ns: u64::MAX });
+    }
+
+    fn too_slow(&mut self, now: Now, stage: &str) -> Event {
+        let timeout_ms = self.connect_timeout_ns / NS_PER_MS;
+        self.fail(now, Fault::new(FaultKind::Unreachable, format!("no connection within {timeout_ms} ms ({stage})")))
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.poll_set += 1;
+    }
+}
+
+/// Empties a buffer; a huge one is not kept.
+fn reset(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    if buffer.capacity() > BUFFER_KEPT_BYTES {
+        buffer.shrink_to(BUFFER_KEPT_BYTES);
+    }
+}

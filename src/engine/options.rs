@@ -1,0 +1,210 @@
+//! What can be configured, with its range and its default.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use crate::core::config::{self, Config};
+use crate::core::request::MAX_NODES;
+pub use crate::redis::handshake::Protocol;
+
+/// Range of every timeout, in milliseconds.
+pub const TIMEOUT_MS_RANGE: RangeInclusive<u64> = 1..=600_000;
+/// Range of the retry delay and jitter, in milliseconds.
+pub const RETRY_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
+/// Range of the clock drift, in parts per million; 50 % is absurd already.
+pub const DRIFT_PPM_RANGE: RangeInclusive<u64> = 0..=500_000;
+/// Range of a ttl, in milliseconds: up to ten years, far below what overflows in any server.
+pub const TTL_MS_RANGE: RangeInclusive<u64> = 1..=315_360_000_000;
+/// Range of the busy polling before a wait, in microseconds.
+pub const SPIN_US_RANGE: RangeInclusive<u64> = 0..=10_000;
+/// Most bytes of a key: prefix and resource together.
+pub const KEY_BYTES_MAX: usize = 4 << 20;
+/// Most bytes of a caller's own token.
+pub const TOKEN_BYTES_MAX: usize = crate::core::request::HOLDER_BYTES;
+
+/// Which restarted nodes may vote (DESIGN of the guard: ARCHITECTURE.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestartGuard {
+    /// Every node votes at once.
+    Off,
+    /// A node that this handle saw restart does not vote until `max_ttl` has passed.
+    #[default]
+    Seen,
+    /// A node votes only when it has certainly been running for `max_ttl`.
+    Strict,
+}
+
+/// Options of a handle. Times in milliseconds unless the name says otherwise.
+#[derive(Clone)]
+pub struct Options {
+    /// A node that has not answered after this is not waited for. [`TIMEOUT_MS_RANGE`]
+    pub node_timeout_ms: u64,
+    /// A connection without an answer for this long is given up. [`TIMEOUT_MS_RANGE`], at least the node timeout.
+    pub stall_timeout_ms: u64,
+    /// Making a connection may take this long altogether. [`TIMEOUT_MS_RANGE`]
+    pub connect_timeout_ms: u64,
+    /// Further attempts after the first; `None`: as many as the wait allows.
+    pub retry_count: Option<u64>,
+    /// Pause between attempts. [`RETRY_MS_RANGE`]
+    pub retry_delay_ms: u64,
+    /// Random addition to that pause. [`RETRY_MS_RANGE`]
+    pub retry_jitter_ms: u64,
+    /// How far the rates of two machines' clocks may differ. [`DRIFT_PPM_RANGE`]
+    pub drift_ppm: u64,
+    /// Put before every resource name.
+    pub key_prefix: Vec<u8>,
+    /// The longest ttl any client of these nodes uses, where one was agreed on. [`TTL_MS_RANGE`]
+    pub max_ttl_ms: Option<u64>,
+    /// Which restarted nodes may vote.
+    pub restart_guard: RestartGuard,
+    /// Wait for locks by invalidation push where the server can.
+    pub wake: bool,
+    /// Poll this long, in microseconds, before going to sleep. [`SPIN_US_RANGE`]
+    pub spin_us: u32,
+    /// A signal handler that ran ends a wait.
+    pub interruptible: bool,
+    /// Trust the certificates in this PEM file instead of the system's.
+    pub tls_ca_file: Option<PathBuf>,
+    /// Our certificate chain, PEM.
+    pub tls_cert_file: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub tls_key_file: Option<PathBuf>,
+    /// Accept any certificate. Whoever can intercept the connection can then grant and take locks.
+    pub tls_insecure: bool,
+    /// ACL user of nodes whose URL names none.
+    pub username: Option<String>,
+    /// Password of nodes whose URL has none.
+    pub password: Option<String>,
+    /// Shown by `CLIENT LIST`.
+    pub client_name: Option<String>,
+    /// RESP version.
+    pub protocol: Protocol,
+    /// Use the servers' own compare-and-delete commands where they have them, instead of scripts.
+    pub lua_free: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            node_timeout_ms: config::NODE_TIMEOUT_MS,
+            stall_timeout_ms: config::STALL_TIMEOUT_MS,
+            connect_timeout_ms: config::CONNECT_TIMEOUT_MS,
+            retry_count: None,
+            retry_delay_ms: config::RETRY_DELAY_MS,
+            retry_jitter_ms: config::RETRY_JITTER_MS,
+            drift_ppm: config::DRIFT_PPM,
+            key_prefix: Vec::new(),
+            max_ttl_ms: None,
+            restart_guard: RestartGuard::default(),
+            wake: true,
+            spin_us: 0,
+            interruptible: true,
+            tls_ca_file: None,
+            tls_cert_file: None,
+            tls_key_file: None,
+            tls_insecure: false,
+            username: None,
+            password: None,
+            client_name: None,
+            protocol: Protocol::Auto,
+            lua_free: true,
+        }
+    }
+}
+
+impl Options {
+    /// Checks every range; the reason names the option.
+    ///
+    /// # Errors
+    /// The first option that is out of its range, in one line.
+    pub fn validate(&self) -> Result<(), String> {
+        in_range("node_timeout_ms", self.node_timeout_ms, &TIMEOUT_MS_RANGE)?;
+        in_range("stall_timeout_ms", self.stall_timeout_ms, &TIMEOUT_MS_RANGE)?;
+        in_range("connect_timeout_ms", self.connect_timeout_ms, &TIMEOUT_MS_RANGE)?;
+        in_range("retry_delay_ms", self.retry_delay_ms, &RETRY_MS_RANGE)?;
+        in_range("retry_jitter_ms", self.retry_jitter_ms, &RETRY_MS_RANGE)?;
+        in_range("drift_ppm", self.drift_ppm, &DRIFT_PPM_RANGE)?;
+        in_range("spin_us", u64::from(self.spin_us), &SPIN_US_RANGE)?;
+        if let Some(max_ttl_ms) = self.max_ttl_ms {
+            in_range("max_ttl_ms", max_ttl_ms, &TTL_MS_RANGE)?;
+        }
+        if self.stall_timeout_ms < self.node_timeout_ms {
+            return Err("stall_timeout_ms is smaller than node_timeout_ms".to_owned());
+        }
+        if self.key_prefix.len() >= KEY_BYTES_MAX {
+            return Err(format!("key_prefix is longer than {KEY_BYTES_MAX} bytes"));
+        }
+        if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
+            return Err("tls_cert_file and tls_key_file come together".to_owned());
+        }
+        if self.username.is_some() && self.password.is_none() {
+            return Err("username without password".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The part that the algorithm needs.
+    #[must_use]
+    pub(crate) fn core_config(&self, node_count: usize) -> Config {
+        debug_assert!((1..=MAX_NODES).contains(&node_count));
+        Config {
+            node_count,
+            node_timeout_ms: self.node_timeout_ms,
+            connect_timeout_ms: self.connect_timeout_ms,
+            stall_timeout_ms: self.stall_timeout_ms,
+            retry_count: self.retry_count,
+            retry_delay_ms: self.retry_delay_ms,
+            retry_jitter_ms: self.retry_jitter_ms,
+            drift_ppm: self.drift_ppm,
+            max_ttl_ms: self.max_ttl_ms,
+        }
+    }
+}
+
+/// Checks one number against its range.
+///
+/// # Errors
+/// A line that names the option, the number and the range.
+pub fn in_range(name: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(), String> {
+    if range.contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("{name} is {value}; it must be {} to {}", range.start(), range.end()))
+    }
+}
+
+impl fmt::Debug for Options {
+    /// The password is not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("node_timeout_ms", &self.node_timeout_ms)
+            .field("stall_timeout_ms", &self.stall_timeout_ms)
+            .field("connect_timeout_ms", &self.connect_timeout_ms)
+            .field("username", &self.username)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        assert_eq!(Options::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_option_out_of_range_is_named_with_its_range() {
+        let options = Options { node_timeout_ms: 0, ..Options::default() };
+        assert_eq!(options.validate(), Err("node_timeout_ms is 0; it must be 1 to 600000".to_owned()));
+    }
+
+    #[test]
+    fn debug_output_hides_the_password() {
+        let options = Options { password: Some("s3cret".to_owned()), ..Options::default() };
+        assert!(!format!("{options:?}").contains("s3cret"));
+    }
+}

@@ -1,0 +1,318 @@
+//! What all threads of a handle share, and the blocking call: submit, then lead or follow until the result is there.
+//!
+//! The state mutex is never held while waiting. Whoever leaves it sends what was queued, unless another thread is
+//! already at the door: then that one does, and the requests of both leave in one segment.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::core::operation::{Input, LeaseKey, NodeView, OpKey, Operation};
+use crate::core::report::{Failure, Status};
+use crate::core::request::Bytes;
+use crate::core::stats::Stats;
+use crate::core::time::{NS_PER_MS, Now};
+use crate::net::clock::LeaseClock;
+use crate::net::sys::{self, EventFd, Interest, PollFd, Polled};
+
+use super::error::Error;
+use super::handover::{Awake, LeaderSleep, SLEEP_MAX_NS, Slot};
+use super::lease::LeaseCell;
+use super::options::{Options, TTL_MS_RANGE, in_range};
+use super::state::{PollSet, State};
+
+/// How an operation ended, with what its caller needs from the state.
+pub(crate) type Finished = Result<Success, Failure>;
+
+/// A successful end.
+#[derive(Debug)]
+pub(crate) enum Success {
+    /// A lock was acquired.
+    Locked { lease: LeaseKey, token: Bytes, cell: Arc<LeaseCell> },
+    /// Done as asked.
+    Done,
+    /// Who holds the lock, per node.
+    Inspected(Vec<NodeView>),
+}
+
+/// After this long without a look at the sockets, what they have to say is read before something new is sent: they
+/// may have been closed over night.
+const STALE_NS: u64 = NS_PER_MS;
+
+/// How often a thread may leave the sending to the next one in a row.
+const DEFERRALS_MAX: u32 = 64;
+
+/// One handle, as its threads see it.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Threads that are about to take the state mutex.
+    entering: AtomicUsize,
+    kick: EventFd,
+    clock: LeaseClock,
+    fork_generation: u32,
+    is_interruptible: bool,
+    spin_ns: u64,
+    node_timeout_ns: u64,
+    max_ttl_ms: Option<u64>,
+    pub(crate) urls: Vec<Arc<str>>,
+}
+
+/// How a call may be ended before its time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CallOptions {
+    /// What `cancel` knows it by; 0: nothing.
+    pub(crate) tag: u64,
+    /// It is a wait, which signals may end, and not a step that is over within the node timeout anyway.
+    pub(crate) is_wait: bool,
+}
+
+impl Shared {
+    pub(crate) fn new(state: State, urls: Vec<Arc<str>>, options: &Options) -> std::io::Result<Shared> {
+        Ok(Shared {
+            state: Mutex::new(state),
+            entering: AtomicUsize::new(0),
+            kick: EventFd::new()?,
+            clock: LeaseClock::new(),
+            fork_generation: sys::fork_generation(),
+            is_interruptible: options.interruptible,
+            spin_ns: u64::from(options.spin_us) * 1_000,
+            node_timeout_ns: options.node_timeout_ms.saturating_mul(NS_PER_MS),
+            max_ttl_ms: options.max_ttl_ms,
+            urls,
+        })
+    }
+
+    /// Begins to connect.
+    pub(crate) fn begin(&self) {
+        if let Ok(mut state) = self.enter() {
+            state.attend(self.clock.now(), &PollSet::default());
+            self.leave(state);
+        }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    pub(crate) fn boottime_of_lease(&self, lease_ns: u64) -> u64 {
+        self.clock.boottime_of_lease(lease_ns)
+    }
+
+    /// A ttl that the servers and the other clients can live with.
+    pub(crate) fn check_ttl(&self, ttl_ms: u64) -> Result<(), Error> {
+        let invalid = |reason: String| Error::plain(Status::Invalid, reason);
+        in_range("ttl_ms", ttl_ms, &TTL_MS_RANGE).map_err(invalid)?;
+        match self.max_ttl_ms {
+            Some(max_ttl_ms) if ttl_ms > max_ttl_ms => {
+                Err(invalid(format!("ttl_ms is {ttl_ms}; max_ttl_ms of this handle is {max_ttl_ms}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether this process is a child of the one that made the handle.
+    fn is_forked(&self) -> bool {
+        sys::fork_generation() != self.fork_generation
+    }
+
+    /// Takes the state mutex. The check for a fork comes first: in a child the mutex may be locked for ever.
+    fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+        if self.is_forked() {
+            return Err(Error::plain(Status::Forked, "make a new handle in the child"));
+        }
+        self.entering.fetch_add(1, Ordering::SeqCst);
+        let locked = self.state.lock();
+        self.entering.fetch_sub(1, Ordering::SeqCst);
+        locked.map_err(|_| Error::plain(Status::Internal, "an earlier call on this handle failed inside the library"))
+    }
+
+    /// Lets the state mutex go: what was queued is sent, the leader is kicked if it sleeps on outdated terms, and
+    /// those whose operations ended are woken.
+    fn leave(&self, mut state: MutexGuard<'_, State>) {
+        let is_deferred = self.entering.load(Ordering::SeqCst) > 0 && state.deferrals < DEFERRALS_MAX;
+        if is_deferred {
+            state.deferrals += 1;
+        } else {
+            state.deferrals = 0;
+            state.flush(self.clock.now());
+        }
+        let must_kick = state.is_leader_outdated();
+        let woken = std::mem::take(&mut state.woken);
+        drop(state);
+        if must_kick {
+            self.kick.signal();
+        }
+        for slot in woken {
+            slot.wake();
+        }
+    }
+
+    /// Gives the machine an input that ends nothing and waits for nothing. A handle that is gone needs it no more.
+    pub(crate) fn tell(&self, input: Input) {
+        if let Ok(mut state) = self.enter() {
+            let now = self.clock.now();
+            state.handle(now, input);
+            self.leave(state);
+        }
+    }
+
+    /// A call that takes at most about a node timeout.
+    pub(crate) fn call(&self, operation: Operation) -> Result<Success, Error> {
+        self.call_with(operation, CallOptions::default())
+    }
+
+    /// Submits an operation and waits for its end.
+    pub(crate) fn call_with(&self, operation: Operation, options: CallOptions) -> Result<Success, Error> {
+        let mut state = self.enter()?;
+        if state.is_closed {
+            self.leave(state);
+            return Err(Error::plain(Status::Closed, "the handle was freed"));
+        }
+        self.refresh(&mut state);
+        let slot = state.take_slot();
+        let op = state.submit(self.clock.now(), operation, options.tag, &slot);
+        let finished = match slot.take() {
+            Some(finished) => {
+                self.leave(state);
+                finished
+            }
+            None => self.wait(state, op, slot, options)?,
+        };
+        finished.map_err(|failure| Error::from_failure(failure, &self.urls))
+    }
+
+    /// Reads what has arrived since anybody was here last.
+    fn refresh(&self, state: &mut MutexGuard<'_, State>) {
+        let now = self.clock.now();
+        if state.handover.has_leader() || now.mono_ns < state.looked_mono_ns.saturating_add(STALE_NS) {
+            return;
+        }
+        let mut set = state.poll_set(None);
+        let _ = sys::poll(&mut set.fds, Some(0));
+        state.attend(now, &set);
+        state.keep_poll_set(set);
+    }
+
+    fn wait(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        op: OpKey,
+        slot: Arc<Slot>,
+        options: CallOptions,
+    ) -> Result<Finished, Error> {
+        loop {
+            let is_interrupted = if state.handover.lead(op) {
+                let (after, is_interrupted) = self.lead(state, &slot)?;
+                state = after;
+                is_interrupted
+            } else {
+                state.fall_asleep(op, &slot);
+                self.leave(state);
+                let awake = slot.sleep();
+                if let Awake::Done(finished) = awake {
+                    return Ok(finished);
+                }
+                state = self.enter()?;
+                state.wake_up(op);
+                matches!(awake, Awake::Interrupted)
+            };
+            if is_interrupted && options.is_wait && self.is_interruptible {
+                let now = self.clock.now();
+                state.handle(now, Input::Cancel { op, status: Status::Interrupted });
+            }
+            if let Some(finished) = slot.take() {
+                state.resign(op);
+                state.keep_slot(slot);
+                self.leave(state);
+                return Ok(finished);
+            }
+        }
+    }
+
+    /// One turn as the leader: sends, sleeps in `ppoll` without the mutex, reads for everybody. True when a signal
+    /// handler ran meanwhile.
+    fn lead<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        slot: &Slot,
+    ) -> Result<(MutexGuard<'a, State>, bool), Error> {
+        let now = self.clock.now();
+        state.flush(now);
+        if slot.is_finished() {
+            return Ok((state, false));
+        }
+        let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
+        let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
+        state.handover.leader_sleep = Some(LeaderSleep { until_mono_ns, poll_set: set.generation });
+        let woken = std::mem::take(&mut state.woken);
+        drop(state);
+        for slot in woken {
+            slot.wake();
+        }
+        let polled = self.poll(&mut set.fds, now, until_mono_ns);
+        if set.is_kicked() {
+            self.kick.drain();
+        }
+        let mut state = self.enter()?;
+        state.handover.leader_sleep = None;
+        state.attend(self.clock.now(), &set);
+        state.keep_poll_set(set);
+        Ok((state, polled == Polled::Interrupted))
+    }
+
+    /// Waits for the descriptors, first awake for as long as the options say.
+    fn poll(&self, fds: &mut [PollFd], now: Now, until_mono_ns: u64) -> Polled {
+        let left_ns = until_mono_ns.saturating_sub(now.mono_ns).min(SLEEP_MAX_NS);
+        let spin_until = now.mono_ns.saturating_add(self.spin_ns.min(left_ns));
+        while self.spin_ns > 0 && sys::boottime_ns() < spin_until {
+            if let Ok(polled @ (Polled::Interrupted | Polled::Ready(1..))) = sys::poll(fds, Some(0)) {
+                return polled;
+            }
+        }
+        sys::poll(fds, Some(left_ns)).unwrap_or(Polled::Ready(0))
+    }
+
+    /// Ends every operation with this tag. How many there were.
+    pub(crate) fn cancel(&self, tag: u64) -> Result<usize, Error> {
+        let mut state = self.enter()?;
+        let now = self.clock.now();
+        let count = state.cancel_tagged(now, tag, Status::Cancelled);
+        self.leave(state);
+        Ok(count)
+    }
+
+    pub(crate) fn stats(&self) -> Result<Stats, Error> {
+        let state = self.enter()?;
+        let stats = state.machine.stats();
+        self.leave(state);
+        Ok(stats)
+    }
+
+    /// Ends the calls inside, gives the nodes one node timeout to confirm releases, and closes the connections.
+    /// In a forked child the descriptors are closed when the last owner is gone; nothing is said to any server.
+    pub(crate) fn close(&self) {
+        let Ok(mut state) = self.enter() else { return };
+        if state.is_closed {
+            return self.leave(state);
+        }
+        state.is_closed = true;
+        state.cancel_all(self.clock.now(), Status::Closed);
+        let deadline = self.clock.now().mono_ns.saturating_add(self.node_timeout_ns);
+        state.flush(self.clock.now());
+        while state.machine.releases_in_flight() > 0 {
+            let now = self.clock.now();
+            if now.mono_ns >= deadline {
+                break;
+            }
+            let mut set = state.poll_set(None);
+            let until = state.next_deadline().map_or(deadline, |next| next.min(deadline));
+            self.leave(state);
+            let _ = sys::poll(&mut set.fds, Some(until.saturating_sub(now.mono_ns).min(SLEEP_MAX_NS)));
+            let Ok(entered) = self.enter() else { return };
+            state = entered;
+            state.attend(self.clock.now(), &set);
+            state.flush(self.clock.now());
+        }
+        state.close_links();
+        self.leave(state);
+    }
+}

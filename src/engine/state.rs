@@ -1,0 +1,337 @@
+//! The state behind the mutex: the machine, the connections, who waits for what. Nothing in here waits.
+
+use std::sync::Arc;
+
+use slotmap::SecondaryMap;
+
+use crate::core::config::Config;
+use crate::core::machine::{Context, Machine};
+use crate::core::operation::{Completion, Input, LeaseKey, OpKey, Operation, Output};
+use crate::core::report::{Failure, Status};
+use crate::core::request::{Fault, NodeId};
+use crate::core::time::Now;
+use crate::net::sys::PollFd;
+use crate::redis::command::Encoder;
+use crate::redis::reply::{Incoming, classify};
+
+use super::entropy::SystemEntropy;
+use super::handover::{Handover, Slot};
+use super::lease::LeaseCell;
+use super::link::{Event, Link};
+use super::shared::Success;
+
+/// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
+const READS_PER_TURN: usize = 16;
+
+/// Slots kept for reuse.
+const SLOTS_KEPT: usize = 64;
+
+/// A thread that waits for an operation.
+#[derive(Debug)]
+struct Waiter {
+    slot: Arc<Slot>,
+    tag: u64,
+    is_asleep: bool,
+}
+
+/// Descriptors to poll, and which node each of them belongs to.
+#[derive(Debug, Default)]
+pub(crate) struct PollSet {
+    pub(crate) fds: Vec<PollFd>,
+    nodes: Vec<NodeId>,
+    /// Grows whenever another set would come out.
+    pub(crate) generation: u64,
+}
+
+impl PollSet {
+    /// Whether the descriptor behind the nodes' is readable.
+    pub(crate) fn is_kicked(&self) -> bool {
+        self.fds.get(self.nodes.len()).is_some_and(PollFd::is_readable)
+    }
+}
+
+/// Everything that the threads of a handle share under its mutex.
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) handover: Handover,
+    /// Threads to wake once the mutex is free.
+    pub(crate) woken: Vec<Arc<Slot>>,
+    /// When the sockets were last looked at, on the wait clock.
+    pub(crate) looked_mono_ns: u64,
+    /// How often in a row the sending was left to the next thread.
+    pub(crate) deferrals: u32,
+    pub(crate) is_closed: bool,
+    /// The sleeping leader's operation has ended.
+    is_leader_done: bool,
+    links: Vec<Link>,
+    spare_poll_set: PollSet,
+    encoder: Encoder,
+    entropy: SystemEntropy,
+    waiters: SecondaryMap<OpKey, Waiter>,
+    cells: SecondaryMap<LeaseKey, Arc<LeaseCell>>,
+    spare_slots: Vec<Arc<Slot>>,
+}
+
+impl State {
+    pub(crate) fn new(config: Config, links: Vec<Link>) -> State {
+        State {
+            machine: Machine::new(config),
+            handover: Handover::default(),
+            woken: Vec::new(),
+            looked_mono_ns: 0,
+            deferrals: 0,
+            is_closed: false,
+            is_leader_done: false,
+            links,
+            spare_poll_set: PollSet::default(),
+            encoder: Encoder::new(),
+            entropy: SystemEntropy::new(),
+            waiters: SecondaryMap::new(),
+            cells: SecondaryMap::new(),
+            spare_slots: Vec::new(),
+        }
+    }
+
+    /// Begins an operation for the thread that owns `slot`.
+    pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64, slot: &Arc<Slot>) -> OpKey {
+        let mut context = Context { now, entropy: &mut self.entropy };
+        let op = self.machine.submit(&mut context, operation);
+        self.waiters.insert(op, Waiter { slot: Arc::clone(slot), tag, is_asleep: false });
+        self.settle(now);
+        op
+    }
+
+    /// Feeds the machine.
+    pub(crate) fn handle(&mut self, now: Now, input: Input) {
+        self.step(now, input);
+        self.settle(now);
+    }
+
+    fn step(&mut self, now: Now, input: Input) {
+        if let Input::Forget { lease } = input {
+            self.cells.remove(lease);
+        }
+        let mut context = Context { now, entropy: &mut self.entropy };
+        self.machine.handle(&mut context, input);
+    }
+
+    /// Does what the machine wants done.
+    fn settle(&mut self, now: Now) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Send { node, request } => self.links[node].queue(&mut self.encoder, &request),
+                Output::Reset { node } => self.links[node].give_up(now),
+                Output::Completed { op, result } => self.completed(op, result),
+                Output::Lease { lease, view } => {
+                    let is_taken = self.cells.get(lease).is_none_or(|cell| cell.update(view));
+                    if !is_taken {
+                        self.step(now, Input::Expired { lease });
+                    }
+                }
+            }
+        }
+    }
+
+    fn completed(&mut self, op: OpKey, result: Result<Completion, Failure>) {
+        let finished = result.map(|completion| match completion {
+            Completion::Locked { lease, token, view } => {
+                let cell = Arc::new(LeaseCell::new(view));
+                self.cells.insert(lease, Arc::clone(&cell));
+                Success::Locked { lease, token, cell }
+            }
+            Completion::Done => Success::Done,
+            Completion::Inspected(views) => Success::Inspected(views),
+        });
+        if let Some(waiter) = self.waiters.remove(op) {
+            waiter.slot.finish(finished);
+            self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
+            if waiter.is_asleep {
+                self.woken.push(waiter.slot);
+            }
+        }
+    }
+
+    /// Reads and advances whatever is ready or due, then lets the machine judge who is late.
+    pub(crate) fn attend(&mut self, now: Now, set: &PollSet) {
+        self.looked_mono_ns = now.mono_ns;
+        for (&node, fd) in set.nodes.iter().zip(&set.fds) {
+            if fd.is_readable() || fd.is_writable() {
+                self.advance(now, node);
+                self.read(now, node);
+            }
+        }
+        if self.machine.next_deadline().is_some_and(|due| due <= now.mono_ns) {
+            self.handle(now, Input::Tick);
+        }
+        for node in 0..self.links.len() {
+            if self.links[node].deadline_mono_ns().is_some_and(|due| due <= now.mono_ns) {
+                self.advance(now, node);
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Now, node: NodeId) {
+        while let Some(event) = self.links[node].advance(now) {
+            self.on_event(now, node, event);
+        }
+    }
+
+    fn on_event(&mut self, now: Now, node: NodeId, event: Event) {
+        let input = match event {
+            Event::Dialing => Input::Dialing { node },
+            Event::Up(info) => Input::Up { node, info },
+            Event::Down(fault) => Input::Down { node, fault },
+        };
+        self.handle(now, input);
+    }
+
+    fn read(&mut self, now: Now, node: NodeId) {
+        for _ in 0..READS_PER_TURN {
+            match self.links[node].receive().and_then(|more| self.understand(now, node).map(|()| more)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(fault) => return self.node_failed(now, node, fault),
+            }
+        }
+    }
+
+    /// Understands the complete frames that have arrived.
+    fn understand(&mut self, now: Now, node: NodeId) -> Result<(), Fault> {
+        if self.links[node].dialect().is_none()
+            && let Some(event) = self.links[node].continue_handshake(now)?
+        {
+            self.on_event(now, node, event);
+        }
+        while let Some(dialect) = self.links[node].dialect() {
+            let link = &mut self.links[node];
+            let Some(frame_end) = link.next_frame()? else { break };
+            let incoming = classify(self.machine.awaited(node), dialect, link.frame(frame_end))?;
+            link.consume(frame_end);
+            match incoming {
+                Incoming::Reply(reply) => self.step(now, Input::Reply { node, reply }),
+                Incoming::Push(pushes) => {
+                    for push in pushes {
+                        self.step(now, Input::Push { node, push });
+                    }
+                }
+                Incoming::Ignored => {}
+            }
+            self.settle(now);
+        }
+        Ok(())
+    }
+
+    fn node_failed(&mut self, now: Now, node: NodeId, fault: Fault) {
+        let event = self.links[node].fail(now, fault);
+        self.on_event(now, node, event);
+        self.advance(now, node);
+    }
+
+    /// Hands what is queued to the kernel.
+    pub(crate) fn flush(&mut self, now: Now) {
+        for node in 0..self.links.len() {
+            if self.links[node].has_outgoing()
+                && let Err(fault) = self.links[node].flush()
+            {
+                self.node_failed(now, node, fault);
+            }
+        }
+    }
+
+    /// The descriptors to poll, with the leader's kick at the end.
+    pub(crate) fn poll_set(&mut self, kick: Option<PollFd>) -> PollSet {
+        let mut set = std::mem::take(&mut self.spare_poll_set);
+        set.fds.clear();
+        set.nodes.clear();
+        for (node, link) in self.links.iter().enumerate() {
+            if let Some((fd, interest)) = link.interest() {
+                set.fds.push(PollFd::new(fd, interest));
+                set.nodes.push(node);
+            }
+        }
+        set.fds.extend(kick);
+        set.generation = self.poll_set_generation();
+        set
+    }
+
+    /// Keeps it for its allocations.
+    pub(crate) fn keep_poll_set(&mut self, set: PollSet) {
+        self.spare_poll_set = set;
+    }
+
+    fn poll_set_generation(&self) -> u64 {
+        self.links.iter().map(Link::poll_set).sum()
+    }
+
+    /// When something must be done although no descriptor is ready.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.links.iter().filter_map(Link::deadline_mono_ns).chain(self.machine.next_deadline()).min()
+    }
+
+    /// Whether the leader sleeps on terms that are no longer right.
+    pub(crate) fn is_leader_outdated(&mut self) -> bool {
+        let is_done = std::mem::take(&mut self.is_leader_done);
+        self.handover.leader_sleep.is_some_and(|sleep| {
+            let has_set_changed = sleep.poll_set != self.poll_set_generation();
+            is_done || has_set_changed || self.next_deadline().is_some_and(|due| due < sleep.until_mono_ns)
+        })
+    }
+
+    /// Ends every operation with this tag.
+    pub(crate) fn cancel_tagged(&mut self, now: Now, tag: u64, status: Status) -> usize {
+        let tagged: Vec<OpKey> =
+            self.waiters.iter().filter(|(_, waiter)| waiter.tag == tag).map(|(op, _)| op).collect();
+        for &op in &tagged {
+            self.handle(now, Input::Cancel { op, status });
+        }
+        tagged.len()
+    }
+
+    /// Ends every operation.
+    pub(crate) fn cancel_all(&mut self, now: Now, status: Status) {
+        let all: Vec<OpKey> = self.machine.operations().collect();
+        for op in all {
+            self.handle(now, Input::Cancel { op, status });
+        }
+    }
+
+    /// The thread that waits for `op` is about to sleep on its slot.
+    pub(crate) fn fall_asleep(&mut self, op: OpKey, slot: &Arc<Slot>) {
+        if let Some(waiter) = self.waiters.get_mut(op) {
+            waiter.is_asleep = true;
+            self.handover.follow(op, slot);
+        }
+    }
+
+    /// It is awake again, and its operation goes on.
+    pub(crate) fn wake_up(&mut self, op: OpKey) {
+        if let Some(waiter) = self.waiters.get_mut(op) {
+            waiter.is_asleep = false;
+        }
+    }
+
+    /// The thread that waited for `op` leaves; if it was the leader, the next one is named.
+    pub(crate) fn resign(&mut self, op: OpKey) {
+        let waiters = &self.waiters;
+        if let Some(next) = self.handover.resign(op, |follower| waiters.contains_key(follower)) {
+            self.woken.push(next);
+        }
+    }
+
+    /// A place to wait at.
+    pub(crate) fn take_slot(&mut self) -> Arc<Slot> {
+        self.spare_slots.pop().unwrap_or_default()
+    }
+
+    /// Keeps it for the next one, if nobody else still knows it.
+    pub(crate) fn keep_slot(&mut self, slot: Arc<Slot>) {
+        if self.spare_slots.len() < SLOTS_KEPT && Arc::strong_count(&slot) == 1 {
+            self.spare_slots.push(slot);
+        }
+    }
+
+    /// Ends the connections.
+    pub(crate) fn close_links(&mut self) {
+        self.links.iter_mut().for_each(Link::close);
+    }
+}
