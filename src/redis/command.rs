@@ -1,0 +1,132 @@
+//! Requests as bytes.
+
+use ::redis::Cmd;
+
+use super::dialect::{DeleteBy, Dialect, ExtendBy};
+use super::scripts;
+use crate::core::request::{HOLDER_BYTES, Request};
+
+/// Writes requests. It keeps the buffers of the last one, so that in the long run encoding allocates nothing.
+#[derive(Default)]
+pub struct Encoder {
+    command: Cmd,
+}
+
+impl Encoder {
+    /// An encoder with empty buffers.
+    #[must_use]
+    pub fn new() -> Encoder {
+        Encoder { command: Cmd::new() }
+    }
+
+    /// Appends `request` to `out` in the words of `dialect`: exactly one command.
+    pub fn encode(&mut self, request: &Request, dialect: Dialect, out: &mut Vec<u8>) {
+        let command = &mut self.command;
+        command.clear();
+        match request {
+            Request::Set { key, token, ttl_ms } => {
+                command.arg("SET").arg(&key[..]).arg(&token[..]).arg("NX").arg("PX").arg(*ttl_ms);
+            }
+            Request::Release { key, token } => match dialect.delete {
+                DeleteBy::Script => {
+                    command.arg("EVAL").arg(scripts::RELEASE).arg("1").arg(&key[..]).arg(&token[..]);
+                }
+                DeleteBy::DelexIfeq => {
+                    command.arg("DELEX").arg(&key[..]).arg("IFEQ").arg(&token[..]);
+                }
+                DeleteBy::DelIfeq => {
+                    command.arg("DELIFEQ").arg(&key[..]).arg(&token[..]);
+                }
+            },
+            Request::Extend { key, token, ttl_ms, largest_ttl_ms } => match dialect.extend {
+                ExtendBy::Script => {
+                    command.arg("EVAL").arg(scripts::EXTEND).arg("1").arg(&key[..]).arg(&token[..]).arg(*ttl_ms);
+                }
+                ExtendBy::SetIfeq => {
+                    let ttl_ms = *ttl_ms.max(largest_ttl_ms);
+                    command.arg("SET").arg(&key[..]).arg(&token[..]).arg("IFEQ").arg(&token[..]).arg("PX").arg(ttl_ms);
+                }
+            },
+            Request::Track => {
+                command.arg("CLIENT").arg("CACHING").arg("YES");
+            }
+            Request::Remaining { key } => {
+                command.arg("PTTL").arg(&key[..]);
+            }
+            Request::Holder { key } => {
+                command.arg("GETRANGE").arg(&key[..]).arg("0").arg(HOLDER_BYTES - 1);
+            }
+        }
+        command.write_packed_command(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::request::Bytes;
+
+    const LUA_FREE_REDIS: Dialect = Dialect { delete: DeleteBy::DelexIfeq, extend: ExtendBy::SetIfeq };
+    const LUA_FREE_VALKEY: Dialect = Dialect { delete: DeleteBy::DelIfeq, extend: ExtendBy::SetIfeq };
+
+    fn bytes(text: &str) -> Bytes {
+        text.as_bytes().into()
+    }
+
+    /// The arguments on the wire, joined by spaces.
+    fn said(request: &Request, dialect: Dialect) -> String {
+        let mut out = Vec::new();
+        Encoder::new().encode(request, dialect, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let mut lines = text.split("\r\n");
+        let count: usize = lines.next().unwrap()[1..].parse().unwrap();
+        let arguments: Vec<&str> = lines.skip(1).step_by(2).take(count).collect();
+        assert_eq!(arguments.len(), count);
+        arguments.join(" ")
+    }
+
+    #[test]
+    fn set_is_conditional_and_expires() {
+        let request = Request::Set { key: bytes("k"), token: bytes("t"), ttl_ms: 10_000 };
+        assert_eq!(said(&request, Dialect::LUA), "SET k t NX PX 10000");
+    }
+
+    #[test]
+    fn release_compares_before_it_deletes_in_every_dialect() {
+        let request = Request::Release { key: bytes("k"), token: bytes("t") };
+        assert_eq!(said(&request, Dialect::LUA), format!("EVAL {} 1 k t", scripts::RELEASE));
+        assert_eq!(said(&request, LUA_FREE_REDIS), "DELEX k IFEQ t");
+        assert_eq!(said(&request, LUA_FREE_VALKEY), "DELIFEQ k t");
+    }
+
+    #[test]
+    fn extension_without_a_script_never_sends_less_than_the_largest_ttl() {
+        let extend =
+            |ttl_ms, largest_ttl_ms| Request::Extend { key: bytes("k"), token: bytes("t"), ttl_ms, largest_ttl_ms };
+        assert_eq!(said(&extend(5, 9), Dialect::LUA), format!("EVAL {} 1 k t 5", scripts::EXTEND));
+        assert_eq!(said(&extend(5, 9), LUA_FREE_REDIS), "SET k t IFEQ t PX 9");
+        assert_eq!(said(&extend(9, 5), LUA_FREE_VALKEY), "SET k t IFEQ t PX 9");
+    }
+
+    #[test]
+    fn questions_are_single_commands() {
+        assert_eq!(said(&Request::Track, Dialect::LUA), "CLIENT CACHING YES");
+        assert_eq!(said(&Request::Remaining { key: bytes("k") }, Dialect::LUA), "PTTL k");
+        assert_eq!(said(&Request::Holder { key: bytes("k") }, Dialect::LUA), "GETRANGE k 0 255");
+    }
+
+    #[test]
+    fn binary_keys_and_tokens_pass_unchanged_and_requests_append() {
+        let request = Request::Set { key: (&b"\0\r\n"[..]).into(), token: (&b"\xff$1"[..]).into(), ttl_ms: 1 };
+        let mut encoder = Encoder::new();
+        let mut out = b"before".to_vec();
+        encoder.encode(&Request::Track, Dialect::LUA, &mut out);
+        let second = out.len();
+        encoder.encode(&request, Dialect::LUA, &mut out);
+        assert!(out.starts_with(b"before*3\r\n$6\r\nCLIENT\r\n"));
+        assert_eq!(
+            &out[second..],
+            b"*6\r\n$3\r\nSET\r\n$3\r\n\0\r\n\r\n$3\r\n\xff$1\r\n$2\r\nNX\r\n$2\r\nPX\r\n$1\r\n1\r\n"
+        );
+    }
+}

@@ -1,0 +1,472 @@
+//! From a fresh connection to one that is ready for requests.
+//!
+//! Three rounds at most:
+//!
+//! 1. *Opening.* `HELLO 3`. With credentials it carries AUTH and travels alone: after WRONGPASS, commands pipelined
+//!    behind it would run as the default user. A server that does not know HELLO gets AUTH, alone as well.
+//! 2. *Questions*, in one batch: database, name, tracking, who we are, who the server is. Without credentials the
+//!    opening goes in the same segment.
+//! 3. *Last things*, where there are any: the connection that was given up before is killed at the server, and servers
+//!    that may have them are asked for the commands that replace scripts.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use ::redis::{Cmd, Value};
+
+use super::dialect::{DeleteBy, Dialect, ExtendBy};
+use super::error;
+use super::frame::protocol;
+use super::reply::value;
+use super::url::Secret;
+use crate::core::request::{Fault, FaultKind, ServerInfo};
+
+/// Which version of the protocol to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// RESP3 where the server has it.
+    #[default]
+    Auto,
+    /// RESP2: no invalidation pushes, hence no wake-up when a lock is released.
+    Resp2,
+    /// RESP3 or nothing.
+    Resp3,
+}
+
+/// What a connection introduces itself with.
+#[derive(Debug, Clone, Default)]
+pub struct Login {
+    /// ACL user; without a password it is tried with an empty one, which suits users with `nopass`.
+    pub username: Option<String>,
+    /// Password of the user, or of the default user.
+    pub password: Option<Secret>,
+    /// Database number.
+    pub db: i64,
+    /// For `CLIENT SETNAME`; names that the server refuses are not set.
+    pub client_name: Option<String>,
+    /// Version of the protocol.
+    pub protocol: Protocol,
+    /// Whether to look for commands that replace the scripts.
+    pub lua_free: bool,
+    /// Whether to ask for invalidation pushes.
+    pub tracking: bool,
+}
+
+/// Who a connection is to its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// `CLIENT ID`.
+    pub client_id: u64,
+    /// Our address as the server sees it.
+    pub addr: String,
+    /// The server process that gave the id.
+    pub run_id: String,
+}
+
+/// What came out of a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// What is known of the server.
+    pub info: ServerInfo,
+    /// How to speak to it.
+    pub dialect: Dialect,
+    /// Who we are to it; `None` before Redis 6.2 and where ACLs hide it.
+    pub identity: Option<Identity>,
+}
+
+/// More pushes than this before the handshake ends are no server's doing: nothing has been subscribed to.
+const PUSHES_MAX: usize = 16;
+/// Words of the server's that are kept (run id, policy, our address) are shorter than this. Redis' are 40, 15 and 107.
+const WORD_BYTES_MAX: usize = 128;
+/// The first major version, of Redis as of Valkey, that may have a command which replaces a script.
+const LUA_FREE_SINCE: u32 = 8;
+/// What the probes ask for, and the value they ask it to have. Nobody sets it, so that nothing is deleted or changed.
+const PROBE_KEY: &str = "libredlock:probe";
+const PROBE_TOKEN: &str = "libredlock:never-set";
+
+/// A handshake under way.
+#[derive(Debug)]
+pub struct Handshake {
+    login: Login,
+    previous: Option<Identity>,
+    round: Round,
+    awaited: VecDeque<Step>,
+    pushes: usize,
+    is_resp3: bool,
+    highest_major: Option<u32>,
+    client: Option<(u64, String)>,
+    info: ServerInfo,
+    delex: Probe,
+    delifeq: Probe,
+    set_ifeq: Probe,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Opening,
+    Questions,
+    LastThings,
+    Over,
+}
+
+/// What an expected reply answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Hello,
+    Auth,
+    Select,
+    /// Nice to have; its reply changes nothing.
+    Courtesy,
+    Tracking,
+    ClientInfo,
+    InfoServer,
+    InfoReplication,
+    InfoMemory,
+    Time,
+    ProbeDelex,
+    ProbeDelifeq,
+    ProbeSetIfeq,
+}
+
+/// What is known of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Probe {
+    /// Unknown to the server, forbidden, or not asked for.
+    #[default]
+    Missing,
+    /// It answered.
+    Works,
+    /// It is allowed, only not on the probe's key.
+    OtherKeys,
+}
+
+impl Handshake {
+    /// Begins: appends the first commands to `out`.
+    ///
+    /// `previous` is a connection that was given up. If the server is the same process still, it is told to close that
+    /// one before this handshake ends: a SET of its, retransmitted by the kernel, would otherwise run after the
+    /// release that follows here.
+    pub fn new(login: &Login, previous: Option<&Identity>, out: &mut Vec<u8>) -> Handshake {
+        let mut handshake = Handshake {
+            login: login.clone(),
+            previous: previous.cloned(),
+            round: Round::Opening,
+            awaited: VecDeque::new(),
+            pushes: 0,
+            is_resp3: false,
+            highest_major: None,
+            client: None,
+            info: ServerInfo::default(),
+            delex: Probe::default(),
+            delifeq: Probe::default(),
+            set_ifeq: Probe::default(),
+        };
+        let credentials = handshake.credentials();
+        if login.protocol != Protocol::Resp2 {
+            let mut words = vec!["HELLO", "3"];
+            if let Some((username, password)) = &credentials {
+                words.extend(["AUTH", username.as_deref().unwrap_or("default"), password]);
+            }
+            say(out, &words);
+            handshake.awaited.push_back(Step::Hello);
+        } else if credentials.is_some() {
+            handshake.authenticate(out);
+        }
+        if credentials.is_none() {
+            handshake.ask_questions(out);
+        }
+        handshake
+    }
+
+    /// Takes one whole frame and appends what is to be said next to `out`. Some: the connection is ready.
+    ///
+    /// # Errors
+    /// The connection cannot be used: wrong credentials, a refusal, or a peer that does not speak the protocol.
+    pub fn on_frame(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<Option<Greeting>, Fault> {
+        if frame.first() == Some(&b'>') {
+            self.pushes += 1;
+            if self.pushes > PUSHES_MAX {
+                return Err(protocol("too many pushes during the handshake"));
+            }
+            return Ok(None);
+        }
+        let Some(step) = self.awaited.pop_front() else {
+            return Err(protocol("a reply without a request"));
+        };
+        match error::words(frame) {
+            Some(words) => self.on_error(step, words, out)?,
+            None => self.on_value(step, value(frame)?)?,
+        }
+        while self.awaited.is_empty() {
+            match self.round {
+                Round::Opening => self.ask_questions(out),
+                Round::Questions => self.say_last_things(out),
+                Round::LastThings | Round::Over => {
+                    self.round = Round::Over;
+                    return Ok(Some(self.greeting()));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// User, if not the default one, and password; `None` where there is nothing to present.
+    fn credentials(&self) -> Option<(Option<String>, String)> {
+        let username = self.login.username.clone().filter(|username| !username.is_empty());
+        let password = self.login.password.as_ref().map_or("", Secret::expose).to_owned();
+        (username.is_some() || !password.is_empty()).then_some((username, password))
+    }
+
+    fn authenticate(&mut self, out: &mut Vec<u8>) {
+        if let Some((username, password)) = self.credentials() {
+            match &username {
+                Some(username) => say(out, &["AUTH", username, &password]),
+                // One argument is all that servers before Redis 6 take.
+                None => say(out, &["AUTH", &password]),
+            }
+            self.awaited.push_back(Step::Auth);
+        }
+    }
+
+    fn ask(&mut self, out: &mut Vec<u8>, step: Step, words: &[&str]) {
+        say(out, words);
+        self.awaited.push_back(step);
+    }
+
+    fn ask_questions(&mut self, out: &mut Vec<u8>) {
+        self.round = Round::Questions;
+        if self.login.db != 0 {
+            let db = self.login.db.to_string();
+            self.ask(out, Step::Select, &["SELECT", &db]);
+        }
+        if let Some(name) = self.login.client_name.clone().filter(|name| !name.is_empty()) {
+            self.ask(out, Step::Courtesy, &["CLIENT", "SETNAME", &name]);
+        }
+        self.ask(out, Step::Courtesy, &["CLIENT", "SETINFO", "LIB-NAME", "libredlock"]);
+        self.ask(out, Step::Courtesy, &["CLIENT", "SETINFO", "LIB-VER", env!("CARGO_PKG_VERSION")]);
+        // RESP3 may be undecided here, when HELLO is in the same segment. In RESP2 the answer is yes and means nothing.
+        let is_resp3_possible = self.is_resp3 || self.awaited.contains(&Step::Hello);
+        if self.login.tracking && is_resp3_possible {
+            self.ask(out, Step::Tracking, &["CLIENT", "TRACKING", "ON", "OPTIN"]);
+        }
+        self.ask(out, Step::ClientInfo, &["CLIENT", "INFO"]);
+        self.ask(out, Step::InfoServer, &["INFO", "server"]);
+        self.ask(out, Step::InfoReplication, &["INFO", "replication"]);
+        self.ask(out, Step::InfoMemory, &["INFO", "memory"]);
+        self.ask(out, Step::Time, &["TIME"]);
+    }
+
+    fn say_last_things(&mut self, out: &mut Vec<u8>) {
+        self.round = Round::LastThings;
+        let previous = self.previous.take().filter(|previous| {
+            !previous.run_id.is_empty() && !previous.addr.is_empty() && previous.run_id == self.info.run_id
+        });
+        if let Some(previous) = previous {
+            let id = previous.client_id.to_string();
+            self.ask(out, Step::Courtesy, &["CLIENT", "KILL", "ID", &id, "ADDR", &previous.addr]);
+        }
+        // Asking by doing is the only question that no renamed command, ACL or disguise answers wrongly; older servers
+        // are spared it, since they count and log errors.
+        if self.login.lua_free && self.highest_major.is_none_or(|major| major >= LUA_FREE_SINCE) {
+            self.ask(out, Step::ProbeDelex, &["DELEX", PROBE_KEY, "IFEQ", PROBE_TOKEN]);
+            self.ask(out, Step::ProbeDelifeq, &["DELIFEQ", PROBE_KEY, PROBE_TOKEN]);
+            let probe = ["SET", PROBE_KEY, PROBE_TOKEN, "IFEQ", PROBE_TOKEN, "PX", "1"];
+            self.ask(out, Step::ProbeSetIfeq, &probe);
+        }
+    }
+
+    fn on_error(&mut self, step: Step, words: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+        let judged = error::judge(words);
+        if matches!(step, Step::Hello | Step::Auth) && self.credentials().is_some() {
+            return self.on_refused_credentials(step, words, judged, out);
+        }
+        match error::code(words) {
+            b"NOAUTH" => return Err(Fault::new(FaultKind::Permanent, "NOAUTH: password required")),
+            b"DENIED" => return Err(error::fault(FaultKind::Permanent, words)),
+            _ if words.starts_with(b"ERR max number of clients") => {
+                return Err(error::fault(FaultKind::Refused, words));
+            }
+            _ => {}
+        }
+        match step {
+            Step::Hello if self.login.protocol == Protocol::Resp3 => {
+                return Err(error::fault(judged.unwrap_or(FaultKind::Permanent), words));
+            }
+            Step::Hello if judged == Some(FaultKind::Refused) => return Err(error::fault(FaultKind::Refused, words)),
+            Step::Select => return Err(error::fault(judged.unwrap_or(FaultKind::Permanent), words)),
+            Step::ProbeDelex => self.delex = Probe::of_error(words),
+            Step::ProbeDelifeq => self.delifeq = Probe::of_error(words),
+            Step::ProbeSetIfeq => self.set_ifeq = Probe::of_error(words),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// An error that answers a command with a password in it: servers repeat the arguments of a command they do not
+    /// know, as they do when HELLO was renamed. Only the code may leave this function.
+    fn on_refused_credentials(
+        &mut self,
+        step: Step,
+        words: &[u8],
+        judged: Option<FaultKind>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let code = match error::code(words) {
+            code if code.len() <= 16 && code.iter().all(u8::is_ascii_uppercase) => {
+                str::from_utf8(code).unwrap_or("ERR")
+            }
+            _ => "ERR",
+        };
+        let kind = judged.unwrap_or(FaultKind::Permanent);
+        if words.starts_with(b"ERR max number of clients") {
+            return Err(Fault::new(kind, "ERR max number of clients reached"));
+        }
+        // Any other ERR than that: HELLO is unknown, or has no such options. AUTH is older.
+        if step == Step::Hello && (code == "ERR" || code == "NOPROTO") && self.login.protocol != Protocol::Resp3 {
+            self.authenticate(out);
+            return Ok(());
+        }
+        let what = match (step, kind) {
+            (_, FaultKind::Refused) => "the server refuses connections for now",
+            (_, _) if code == "DENIED" => "protected mode refuses other machines",
+            (Step::Hello, _) if code == "ERR" || code == "NOPROTO" => "the server does not offer RESP3",
+            _ => "authentication failed",
+        };
+        Err(Fault::new(kind, format!("{code}: {what}")))
+    }
+
+    fn on_value(&mut self, step: Step, value: Value) -> Result<(), Fault> {
+        match step {
+            Step::Hello => self.on_hello(value)?,
+            Step::Auth | Step::Select if value != Value::Okay => {
+                return Err(protocol(format!("not an answer to {step:?}")));
+            }
+            Step::Auth | Step::Select | Step::Courtesy => {}
+            Step::Tracking => self.info.can_track = self.is_resp3 && value == Value::Okay,
+            Step::ClientInfo => self.client = text(value).as_deref().and_then(client),
+            Step::InfoServer | Step::InfoReplication | Step::InfoMemory => {
+                self.on_info(&text(value).unwrap_or_default());
+            }
+            Step::Time => self.info.time_us = time_us(value).unwrap_or(0),
+            Step::ProbeDelex => self.delex = Probe::of(matches!(value, Value::Int(_))),
+            Step::ProbeDelifeq => self.delifeq = Probe::of(matches!(value, Value::Int(_))),
+            Step::ProbeSetIfeq => self.set_ifeq = Probe::of(matches!(value, Value::Nil | Value::Okay)),
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, value: Value) -> Result<(), Fault> {
+        let Value::Map(entries) = value else { return Err(protocol("HELLO 3 was not answered with a map")) };
+        for (name, value) in entries {
+            match (text(name).as_deref(), value) {
+                (Some("proto"), Value::Int(version)) => self.is_resp3 = version == 3,
+                (Some("version"), value) => self.on_version(&text(value).unwrap_or_default()),
+                (Some("role"), value) => self.on_role(&text(value).unwrap_or_default()),
+                _ => {}
+            }
+        }
+        if self.is_resp3 { Ok(()) } else { Err(protocol("HELLO 3 was answered, but not with protocol 3")) }
+    }
+
+    fn on_info(&mut self, section: &str) {
+        for (name, value) in section.lines().filter_map(|line| line.trim_end().split_once(':')) {
+            match name {
+                "run_id" => self.info.run_id = word(value),
+                "uptime_in_seconds" => self.info.uptime_s = value.parse().unwrap_or(0),
+                "redis_version" | "valkey_version" => self.on_version(value),
+                "role" => self.on_role(value),
+                "maxmemory_policy" => self.info.maxmemory_policy = word(value),
+                _ => {}
+            }
+        }
+    }
+
+    /// Valkey gives two versions, of which the one that it claims for compatibility stays at 7.2.
+    fn on_version(&mut self, version: &str) {
+        let major = version.split('.').next().and_then(|major| major.parse().ok());
+        self.highest_major = self.highest_major.max(major);
+    }
+
+    fn on_role(&mut self, role: &str) {
+        self.info.is_replica |= matches!(role, "slave" | "replica");
+    }
+
+    fn greeting(&mut self) -> Greeting {
+        let info = mem::take(&mut self.info);
+        let identity = match self.client.take() {
+            Some((client_id, addr)) if !info.run_id.is_empty() => {
+                Some(Identity { client_id, addr, run_id: info.run_id.clone() })
+            }
+            _ => None,
+        };
+        Greeting { dialect: self.dialect(), info, identity }
+    }
+
+    fn dialect(&self) -> Dialect {
+        let delete = match (self.delex, self.delifeq) {
+            (Probe::Works | Probe::OtherKeys, _) => DeleteBy::DelexIfeq,
+            (Probe::Missing, Probe::Works | Probe::OtherKeys) => DeleteBy::DelIfeq,
+            (Probe::Missing, Probe::Missing) => DeleteBy::Script,
+        };
+        let extend = match self.set_ifeq {
+            Probe::Works => ExtendBy::SetIfeq,
+            // SET is allowed, but ACLs are looked at before IFEQ is. Servers that compare and delete have it.
+            Probe::OtherKeys if delete != DeleteBy::Script => ExtendBy::SetIfeq,
+            Probe::OtherKeys | Probe::Missing => ExtendBy::Script,
+        };
+        Dialect { delete, extend }
+    }
+}
+
+impl Probe {
+    fn of(is_answer: bool) -> Probe {
+        if is_answer { Probe::Works } else { Probe::Missing }
+    }
+
+    fn of_error(words: &[u8]) -> Probe {
+        if error::is_key_refusal(words) { Probe::OtherKeys } else { Probe::Missing }
+    }
+}
+
+fn say(out: &mut Vec<u8>, words: &[&str]) {
+    let mut command = Cmd::new();
+    for word in words {
+        command.arg(*word);
+    }
+    command.write_packed_command(out);
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::BulkString(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
+/// A word of the server's to keep; empty instead of one that is too long or not printable.
+fn word(value: &str) -> String {
+    let is_word = value.len() <= WORD_BYTES_MAX && value.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_word { value.to_owned() } else { String::new() }
+}
+
+/// `id=3 addr=127.0.0.1:51234 laddr=…`
+fn client(line: &str) -> Option<(u64, String)> {
+    let field = |name: &str| line.split_ascii_whitespace().find_map(|field| field.strip_prefix(name));
+    let addr = word(field("addr=")?);
+    (!addr.is_empty()).then_some((field("id=")?.parse().ok()?, addr))
+}
+
+/// Seconds and microseconds.
+fn time_us(value: Value) -> Option<u64> {
+    let Value::Array(parts) = value else { return None };
+    let [seconds, micros] = <[Value; 2]>::try_from(parts).ok()?;
+    let number = |value| match value {
+        Value::Int(number) => u64::try_from(number).ok(),
+        value => text(value)?.parse::<u64>().ok(),
+    };
+    number(seconds)?.checked_mul(1_000_000)?.checked_add(number(micros)?)
+}
+
+#[cfg(test)]
+mod tests;
