@@ -5,3 +5,5 @@
 #![deny(unsafe_code)]
 
 pub mod core;
+#[doc(hidden)]
+pub mod net;
