@@ -5,5 +5,8 @@
 #![deny(unsafe_code)]
 
 pub mod core;
+pub mod engine;
+#[doc(hidden)]
+pub mod net;
 #[doc(hidden)]
 pub mod redis;

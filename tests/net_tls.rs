@@ -1,0 +1,432 @@
+//! TLS streams against a real redis-server, `openssl s_server` and a rustls server that misbehaves.
+#![cfg(feature = "tls")]
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use redlock::core::request::{Fault, FaultKind};
+use redlock::net::stream::{Address, Endpoint, Progress, Read, Stream};
+use redlock::net::sys::{Interest, PollFd, Polled, poll};
+use redlock::net::tls::{TlsContext, TlsOptions};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory with a CA (`ca`), certificates it signed (`server`, `other-name`, `expired`, `client`) and a CA that
+/// signed nothing (`stranger`): `<name>.crt` and `<name>.key`.
+struct Pki(PathBuf);
+
+impl Pki {
+    fn make() -> Pki {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("net_tls");
+        std::fs::create_dir_all(&directory).unwrap();
+        let pki = Pki(directory);
+        for ca in ["ca", "stranger"] {
+            pki.openssl(&format!(
+                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN={ca} -keyout {ca}.key -out {ca}.crt"
+            ));
+        }
+        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+        pki.issue("server", names, "-days 30");
+        pki.issue("other-name", "subjectAltName=DNS:elsewhere.example", "-days 30");
+        pki.issue("expired", names, "-days -1");
+        pki.issue("client", "extendedKeyUsage=clientAuth", "-days 30");
+        pki
+    }
+
+    fn issue(&self, name: &str, extension: &str, validity: &str) {
+        std::fs::write(self.0.join(format!("{name}.ext")), extension).unwrap();
+        self.openssl(&format!(
+            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
+        ));
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile {name}.ext {validity} -out {name}.crt"
+        ));
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(&self.0).output();
+        let output = output.expect("these tests need the openssl program");
+        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn trusting(&self, ca: &str) -> TlsOptions {
+        TlsOptions { ca_file: Some(self.file(&format!("{ca}.crt"))), ..TlsOptions::default() }
+    }
+
+    fn as_client(&self) -> TlsOptions {
+        TlsOptions {
+            cert_file: Some(self.file("client.crt")),
+            key_file: Some(self.file("client.key")),
+            ..self.trusting("ca")
+        }
+    }
+}
+
+fn pki() -> &'static Pki {
+    static PKI: OnceLock<Pki> = OnceLock::new();
+    PKI.get_or_init(Pki::make)
+}
+
+/// A server process that ends with the test.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn redis(certificate: &str, more: &str) -> Server {
+        let port = free_port();
+        let arguments = format!(
+            "--port 0 --tls-port {port} --tls-cert-file {certificate}.crt --tls-key-file {certificate}.key \
+             --tls-ca-cert-file ca.crt --save  --bind 127.0.0.1 {more}"
+        );
+        Server::start("redis-server", &arguments, port)
+    }
+
+    fn openssl(more: &str) -> Server {
+        let port = free_port();
+        let arguments = format!("s_server -accept 127.0.0.1:{port} -cert server.crt -key server.key -quiet {more}");
+        Server::start("openssl", &arguments, port)
+    }
+
+    fn start(program: &str, arguments: &str, port: u16) -> Server {
+        let child = Command::new(program)
+            .args(arguments.trim_end().split(' '))
+            .current_dir(&pki().0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("these tests need {program}: {error}"));
+        let server = Server { child, port };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(start.elapsed() < PATIENCE, "{program} {arguments} does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
+    }
+
+    fn dial(&self, options: TlsOptions) -> Result<Stream, Fault> {
+        dial("127.0.0.1", self.port, options)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Below the ephemeral ports, which other tests draw all the time, and unlike those of a test process beside this one.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 200) as u16 * 50;
+    let candidates = std::iter::repeat_with(|| base + NEXT.fetch_add(1, Ordering::Relaxed) % 50).take(50);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    candidates.into_iter().find(is_free).expect("one of 50 ports is free")
+}
+
+fn endpoint(host: &str, port: u16, options: TlsOptions) -> Arc<Endpoint> {
+    let context = Arc::new(TlsContext::new(options));
+    Arc::new(Endpoint::new(Address::Tcp { host: host.into(), port }, Some(context)))
+}
+
+fn dial(host: &str, port: u16, options: TlsOptions) -> Result<Stream, Fault> {
+    let mut stream = Stream::dial(&endpoint(host, port, options));
+    let start = Instant::now();
+    while stream.drive()? == Progress::Pending {
+        assert!(start.elapsed() < PATIENCE, "still {}", stream.stage());
+        wait(&stream, Duration::from_secs(1));
+    }
+    Ok(stream)
+}
+
+fn wait(stream: &Stream, limit: Duration) -> bool {
+    let (fd, interest) = stream.interest().expect("not failed");
+    poll(&mut [PollFd::new(fd, interest)], Some(limit.as_nanos() as u64)).unwrap() == Polled::Ready(1)
+}
+
+/// Reads as the engine does: again while there is more, else only after the descriptor says so.
+fn read_until(stream: &mut Stream, is_enough: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    let start = Instant::now();
+    while !is_enough(&bytes) {
+        assert!(start.elapsed() < PATIENCE, "{} bytes and no more", bytes.len());
+        match stream.read(&mut bytes)? {
+            Read::Data { more: true } => {}
+            Read::Data { more: false } | Read::Empty if is_enough(&bytes) => {}
+            Read::Data { more: false } | Read::Empty => {
+                assert!(wait(stream, PATIENCE), "silent after {} bytes", bytes.len());
+                stream.drive()?;
+            }
+            Read::Eof => return Err(Fault::new(FaultKind::Unreachable, "end")),
+        }
+    }
+    Ok(bytes)
+}
+
+fn ask(stream: &mut Stream, request: &[u8], reply: &[u8]) -> Result<(), Fault> {
+    assert_eq!(stream.write(request)?, request.len());
+    assert_eq!(read_until(stream, |bytes| bytes.len() >= reply.len())?, reply);
+    Ok(())
+}
+
+#[track_caller]
+fn refused(result: Result<Stream, Fault>, kind: FaultKind, words: &str) {
+    let fault = result.expect_err("must not connect");
+    assert_eq!(fault.kind, kind, "{}", fault.text);
+    assert!(fault.text.starts_with("TLS: ") && fault.text.contains(words), "{}", fault.text);
+}
+
+#[test]
+fn a_server_with_our_own_ca_is_trusted_by_address_and_by_name() {
+    let server = Server::redis("server", "--tls-auth-clients no");
+    for host in ["127.0.0.1", "localhost"] {
+        let mut stream = dial(host, server.port, pki().trusting("ca")).unwrap();
+        assert_eq!(stream.stage(), "connected");
+        ask(&mut stream, b"PING\r\n", b"+PONG\r\n").unwrap();
+    }
+}
+
+#[test]
+fn a_strange_ca_the_system_s_roots_a_wrong_name_and_an_expired_certificate_are_refused() {
+    let server = Server::redis("server", "--tls-auth-clients no");
+    let untrusted = "not signed by a trusted authority";
+    refused(server.dial(pki().trusting("stranger")), FaultKind::Permanent, untrusted);
+    if TlsContext::new(TlsOptions::default()).prepare().is_ok() {
+        refused(server.dial(TlsOptions::default()), FaultKind::Permanent, untrusted);
+    }
+    let server = Server::redis("other-name", "--tls-auth-clients no");
+    refused(server.dial(pki().trusting("ca")), FaultKind::Permanent, "not valid for name \"127.0.0.1\"");
+    let server = Server::redis("expired", "--tls-auth-clients no");
+    refused(server.dial(pki().trusting("ca")), FaultKind::Permanent, "has expired");
+}
+
+#[test]
+fn insecure_accepts_any_certificate() {
+    for certificate in ["server", "other-name", "expired", "stranger"] {
+        for protocol in ["TLSv1.2", "TLSv1.3"] {
+            let server = Server::redis(certificate, &format!("--tls-auth-clients no --tls-protocols {protocol}"));
+            let options = TlsOptions { insecure: true, ..TlsOptions::default() };
+            ask(&mut server.dial(options).unwrap(), b"PING\r\n", b"+PONG\r\n").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_is_presented_and_its_absence_is_a_permanent_fault() {
+    for protocol in ["TLSv1.2", "TLSv1.3"] {
+        let server = Server::redis("server", &format!("--tls-auth-clients yes --tls-protocols {protocol}"));
+        ask(&mut server.dial(pki().as_client()).unwrap(), b"PING\r\n", b"+PONG\r\n").unwrap();
+        // In TLS 1.3 the client has finished before the server has seen what is missing: the first read tells.
+        let result = server.dial(pki().trusting("ca")).and_then(|mut stream| {
+            ask(&mut stream, b"PING\r\n", b"+PONG\r\n")?;
+            Ok(stream)
+        });
+        refused(result, FaultKind::Permanent, "");
+    }
+}
+
+#[test]
+fn a_large_reply_arrives_whole_although_the_socket_falls_silent_before_all_of_it_was_read() {
+    const LENGTH: usize = 300_000;
+    let server = Server::redis("server", "--tls-auth-clients no");
+    let mut stream = server.dial(pki().trusting("ca")).unwrap();
+    let mut request = format!("*2\r\n$4\r\nECHO\r\n${LENGTH}\r\n").into_bytes();
+    request.resize(request.len() + LENGTH, b'x');
+    request.extend_from_slice(b"\r\n");
+    let mut sent = 0;
+    let start = Instant::now();
+    while sent < request.len() || stream.wants_write() {
+        assert!(start.elapsed() < PATIENCE);
+        sent += stream.write(&request[sent..]).unwrap();
+        if stream.wants_write() {
+            assert!(stream.interest().unwrap().1.write);
+            let fd = stream.interest().unwrap().0;
+            poll(&mut [PollFd::new(fd, Interest::WRITE)], Some(1_000_000_000)).unwrap();
+            assert_eq!(stream.drive(), Ok(Progress::Open));
+        }
+    }
+    let total = LENGTH + format!("${LENGTH}\r\n\r\n").len();
+    // All of it lies in the socket's buffer and will never make it readable anew.
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= total).unwrap().len(), total);
+}
+
+#[test]
+fn openssl_s_server_is_understood_and_its_end_is_seen() {
+    let mut server = Server::openssl("");
+    let mut stream = server.dial(pki().trusting("ca")).unwrap();
+    let input = server.child.stdin.as_mut().unwrap();
+    input.write_all(b"+OK\r\n").unwrap();
+    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 5).unwrap(), b"+OK\r\n");
+    drop(server);
+    let fault = read_until(&mut stream, |_| false).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unreachable);
+}
+
+/// One accepted connection with a rustls server on it, driven by `serve` in a thread.
+fn misbehaving(serve: impl FnOnce(rustls::StreamOwned<rustls::ServerConnection, TcpStream>) + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let chain = vec![CertificateDer::from_pem_file(pki().file("server.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(pki().file("server.key")).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    std::thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        serve(rustls::StreamOwned::new(connection, socket));
+    });
+    port
+}
+
+#[test]
+fn bytes_and_close_notify_in_one_segment_are_both_seen_although_the_socket_stays_open() {
+    let port = misbehaving(|mut peer| {
+        peer.read_exact(&mut [0; 1]).unwrap();
+        peer.conn.writer().write_all(&[b'x'; 5_000]).unwrap();
+        peer.conn.send_close_notify();
+        peer.flush().unwrap();
+        std::thread::sleep(PATIENCE);
+    });
+    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    assert_eq!(stream.write(b"?"), Ok(1));
+    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 5_000).unwrap().len(), 5_000);
+    let fault = read_until(&mut stream, |_| false).unwrap_err();
+    assert_eq!(&*fault.text, "end");
+}
+
+#[test]
+fn bytes_that_come_with_the_end_of_the_handshake_are_found_by_the_first_read() {
+    let port = misbehaving(|mut peer| {
+        peer.conn.writer().write_all(b"+early\r\n").unwrap();
+        let _ = peer.flush();
+        std::thread::sleep(PATIENCE);
+    });
+    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 8).unwrap(), b"+early\r\n");
+}
+
+#[test]
+fn bytes_before_garbage_are_delivered_and_the_fault_after_them_again_and_again() {
+    let port = misbehaving(|mut peer| {
+        peer.read_exact(&mut [0; 1]).unwrap();
+        peer.conn.writer().write_all(b"+last\r\n").unwrap();
+        let mut wire = Vec::new();
+        while peer.conn.wants_write() {
+            peer.conn.write_tls(&mut wire).unwrap();
+        }
+        wire.extend_from_slice(b"\x17\x03\x03\x00\x20garbage garbage garbage garbage ");
+        peer.sock.write_all(&wire).unwrap();
+        std::thread::sleep(PATIENCE);
+    });
+    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    assert_eq!(stream.write(b"?"), Ok(1));
+    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 7).unwrap(), b"+last\r\n");
+    for _ in 0..2 {
+        let fault = stream.read(&mut Vec::new()).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Unreachable);
+        assert!(fault.text.starts_with("TLS: "), "{}", fault.text);
+    }
+}
+
+/// A peer that sends `answer` after hearing something, and then is silent.
+fn plain(answer: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 4_096]);
+        socket.write_all(answer).unwrap();
+        std::thread::sleep(PATIENCE);
+    });
+    port
+}
+
+#[test]
+fn a_peer_without_tls_is_told_from_one_with_bad_tls() {
+    let options = || pki().trusting("ca");
+    let port = plain(b"-ERR unknown command, with args beginning with: \r\n");
+    refused(dial("127.0.0.1", port, options()), FaultKind::Permanent, "plain RESP");
+    let port = plain(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
+    refused(dial("127.0.0.1", port, options()), FaultKind::Unreachable, "does not speak TLS");
+}
+
+#[test]
+fn a_peer_that_stalls_in_the_handshake_leaves_it_pending() {
+    let port = plain(b"");
+    let mut stream = Stream::dial(&endpoint("127.0.0.1", port, pki().trusting("ca")));
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(200) {
+        assert_eq!(stream.drive(), Ok(Progress::Pending));
+        wait(&stream, Duration::from_millis(50));
+    }
+    assert_eq!(stream.stage(), "in the TLS handshake");
+    assert_eq!(stream.interest().unwrap().1, Interest::READ);
+}
+
+#[test]
+fn a_peer_that_closes_in_the_handshake_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let _ = socket.read(&mut [0; 4_096]);
+    });
+    refused(dial("127.0.0.1", port, pki().trusting("ca")), FaultKind::Unreachable, "during the handshake");
+}
+
+#[test]
+fn faulty_files_are_named_with_the_reason() {
+    let missing = PathBuf::from("/nonexistent/ca.pem");
+    let with = |change: &dyn Fn(&mut TlsOptions)| {
+        let mut options = pki().as_client();
+        change(&mut options);
+        let fault = TlsContext::new(options).prepare().unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Permanent);
+        fault.text
+    };
+    let text = with(&|options| options.ca_file = Some(missing.clone()));
+    assert_eq!(&*text, "TLS: cannot read certificate /nonexistent/ca.pem: no such file or directory");
+    let text = with(&|options| options.ca_file = Some(pki().file("ca.key")));
+    assert!(text.contains("ca.key: no certificate in it"), "{text}");
+    let text = with(&|options| options.key_file = Some(pki().file("client.crt")));
+    assert!(text.contains("client.crt: no private key in it"), "{text}");
+    let text = with(&|options| options.key_file = Some(pki().file("server.key")));
+    assert!(text.contains("client.crt with ") && text.contains("server.key: "), "{text}");
+    assert!(with(&|options| options.key_file = None).contains("needs its key"));
+    assert!(with(&|options| options.cert_file = None).contains("needs its certificate"));
+
+    let endpoint = endpoint("127.0.0.1", 1, TlsOptions { ca_file: Some(missing), ..TlsOptions::default() });
+    assert_eq!(Stream::dial(&endpoint).drive().unwrap_err().kind, FaultKind::Permanent);
+}
+
+#[test]
+fn tls_over_a_unix_socket_is_refused_in_words() {
+    let path = std::env::temp_dir().join(format!("redlock-net-tls-{}.sock", std::process::id()));
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let context = Arc::new(TlsContext::new(pki().trusting("ca")));
+    let endpoint = Arc::new(Endpoint::new(Address::Unix(path.clone()), Some(context)));
+    let mut stream = Stream::dial(&endpoint);
+    let result = stream.drive().map(|_| stream);
+    std::fs::remove_file(path).unwrap();
+    refused(result, FaultKind::Permanent, "host name");
+}
