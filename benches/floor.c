@@ -15,6 +15,7 @@ enum {
     FRAME_MAX = 512,
     INPUT_MAX = 16384,
     PATIENCE_MS = 2000,
+    LAG_MAX = 256, /* late replies of one node that a task puts up with: its commands must fit into the socket */
 };
 
 static const char COMPARE_AND_DELETE[] =
@@ -139,10 +140,11 @@ static int input_read(struct input *input, int fd, reply_fn *on_reply, void *own
 /* ---- one task -------------------------------------------------------------------------------------------------- */
 
 struct floor {
-    size_t nodes, quorum, yes, no;
+    size_t nodes, quorum, yes, in_play; /* in_play: nodes that said yes or still may */
     /* Commands sent and replies seen, per node: a reply belongs to the newest command only when the two are equal. */
     uint64_t sent[NODES_MAX], answered[NODES_MAX];
     struct pollfd poll[NODES_MAX]; /* fd is -1 for a node that was given up */
+    int asked[NODES_MAX]; /* the node got this lock's SET, so it gets its EVAL too */
     struct commands commands;
     char yes_begins, last_error[128];
     struct input input[NODES_MAX];
@@ -171,7 +173,9 @@ static void floor_give_up(floor_t *floor, size_t node)
 {
     close(floor->poll[node].fd);
     floor->poll[node].fd = -1;
+    floor->in_play -= floor->asked[node] && floor->sent[node] != floor->answered[node];
     floor->sent[node] = floor->answered[node];
+    snprintf(floor->last_error, sizeof floor->last_error, "node %zu closed its connection", node + 1);
 }
 
 static void floor_on_reply(void *owner, size_t node, const char *line)
@@ -183,7 +187,7 @@ static void floor_on_reply(void *owner, size_t node, const char *line)
         floor->yes++;
         return;
     }
-    floor->no++;
+    floor->in_play--;
     snprintf(floor->last_error, sizeof floor->last_error, "node %zu says %.*s", node + 1, (int)strcspn(line, "\r\n"), line);
 }
 
@@ -202,17 +206,18 @@ static int floor_poll(floor_t *floor)
 
 static int floor_ask(floor_t *floor, const struct frame *frame, char yes_begins)
 {
-    floor->yes = floor->no = 0;
+    floor->yes = floor->in_play = 0;
     floor->yes_begins = yes_begins;
     for (size_t i = 0; i < floor->nodes; i++) {
-        if (floor->poll[i].fd < 0)
+        if (floor->poll[i].fd < 0 || !floor->asked[i])
             continue;
         floor->sent[i]++;
+        floor->in_play++;
         if (send(floor->poll[i].fd, frame->bytes, frame->length, MSG_NOSIGNAL) != (ssize_t)frame->length)
             floor_give_up(floor, i);
     }
     while (floor->yes < floor->quorum) {
-        if (floor->nodes - floor->no < floor->quorum)
+        if (floor->in_play < floor->quorum)
             return complain(floor->last_error);
         if (floor_poll(floor) != 0)
             return -1;
@@ -222,6 +227,8 @@ static int floor_ask(floor_t *floor, const struct frame *frame, char yes_begins)
 
 int floor_lock(floor_t *floor)
 {
+    for (size_t i = 0; i < floor->nodes; i++)
+        floor->asked[i] = floor->sent[i] - floor->answered[i] < LAG_MAX;
     commands_renew_token(&floor->commands);
     return floor_ask(floor, &floor->commands.set, '+');
 }
@@ -262,6 +269,7 @@ void floor_close(floor_t *floor)
 enum {
     TASKS_MAX = 1024,
     OWED_MAX = 8 * TASKS_MAX, /* replies outstanding at one node; a power of two */
+    OWED_ENOUGH = 2 * TASKS_MAX,
     OUTPUT_MAX = 1 << 20,
 };
 
@@ -322,6 +330,17 @@ floor_tasks_t *floor_tasks_open(const struct node_set *nodes, unsigned tasks, co
     return all;
 }
 
+static size_t lane_owes(const struct lane *lane)
+{
+    return lane->asked - lane->answered;
+}
+
+static void tasks_fail(floor_tasks_t *all, const char *what)
+{
+    if (all->failed == 0)
+        all->failed = complain(what);
+}
+
 static void task_ask(floor_tasks_t *all, uint32_t number, const struct frame *frame)
 {
     struct task *task = &all->task[number];
@@ -329,8 +348,8 @@ static void task_ask(floor_tasks_t *all, uint32_t number, const struct frame *fr
     task->yes = task->no = 0;
     for (size_t i = 0; i < all->nodes; i++) {
         struct lane *lane = all->lane[i];
-        if (lane->output_used + frame->length > OUTPUT_MAX || lane->asked - lane->answered == OWED_MAX) {
-            all->failed = complain("a node does not keep up");
+        if (lane->output_used + frame->length > OUTPUT_MAX || lane_owes(lane) == OWED_MAX) {
+            tasks_fail(all, "a node does not keep up");
             return;
         }
         memcpy(lane->output + lane->output_used, frame->bytes, frame->length);
@@ -362,7 +381,7 @@ static void tasks_on_reply(void *owner, size_t node, const char *line)
         return;
     if (line[0] != (task->unlocking ? ':' : '+') || line[1] == '0') {
         if (all->nodes - ++task->no < all->quorum)
-            all->failed = complain(line[0] == '-' ? "a quorum answers with errors" : "a lock is held by somebody else");
+            tasks_fail(all, line[0] == '-' ? "a quorum answers with errors" : "a lock is held by somebody else");
         return;
     }
     if (++task->yes != all->quorum)
@@ -386,20 +405,32 @@ static void lane_flush(floor_tasks_t *all, size_t node)
         return;
     ssize_t sent = send(all->poll[node].fd, lane->output, lane->output_used, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        all->failed = complain("a node closed its connection");
+        tasks_fail(all, "a node closed its connection");
         return;
     }
     if (sent > 0) {
         lane->output_used -= (size_t)sent;
         memmove(lane->output, lane->output + sent, lane->output_used);
     }
-    all->poll[node].events = lane->output_used > 0 ? POLLIN | POLLOUT : POLLIN;
+}
+
+/* A quorum of quick nodes would leave a slow one ever further behind: then only the slow ones are listened to. */
+static void tasks_await(floor_tasks_t *all)
+{
+    int lagging = 0;
+    for (size_t i = 0; i < all->nodes; i++)
+        lagging |= lane_owes(all->lane[i]) > OWED_ENOUGH;
+    for (size_t i = 0; i < all->nodes; i++) {
+        int listen = !lagging || lane_owes(all->lane[i]) > OWED_ENOUGH;
+        all->poll[i].events = (short)((listen ? POLLIN : 0) | (all->lane[i]->output_used > 0 ? POLLOUT : 0));
+    }
 }
 
 static int tasks_turn(floor_tasks_t *all)
 {
     for (size_t i = 0; i < all->nodes; i++)
         lane_flush(all, i);
+    tasks_await(all);
     int ready = poll(all->poll, all->nodes, PATIENCE_MS);
     if (ready <= 0)
         return ready < 0 && errno == EINTR ? 0 : complain("no node answered in time");
@@ -414,7 +445,7 @@ static int tasks_turn(floor_tasks_t *all)
 static int tasks_drained(const floor_tasks_t *all)
 {
     for (size_t i = 0; i < all->nodes; i++) {
-        if (all->lane[i]->asked != all->lane[i]->answered)
+        if (lane_owes(all->lane[i]) != 0)
             return 0;
     }
     return 1;
