@@ -285,8 +285,8 @@ static int scenario_memory(struct bench *bench)
     int read = fscanf(answer, "%ld %ld", &rss, &anonymous);
     if (end_tool(pid, answer, keep) != 0 || read != 2)
         return -1;
-    report_value(bench->report, "VmRSS of the C quickstart", (double)rss / 1024, " MiB", GOAL_AT_MOST, 3);
-    report_value(bench->report, "of it anonymous", (double)anonymous / 1024, " MiB", GOAL_NONE, 0);
+    report_value(bench->report, "VmRSS of the C quickstart", (double)rss * 1.024e-3, " MB", GOAL_AT_MOST, 3);
+    report_value(bench->report, "of it anonymous", (double)anonymous * 1.024e-3, " MB", GOAL_NONE, 0);
     report_size(bench, "libredlock.so stripped, with TLS", bench->library_file, 2200);
     report_size(bench, "libredlock.so stripped, without TLS", bench->plain_library_file, 800);
     return 0;
