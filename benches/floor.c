@@ -181,7 +181,8 @@ static void floor_give_up(floor_t *floor, size_t node)
 static void floor_on_reply(void *owner, size_t node, const char *line)
 {
     floor_t *floor = owner;
-    if (++floor->answered[node] != floor->sent[node])
+    /* A node that was left out of this lock may just have caught up with an older one. */
+    if (++floor->answered[node] != floor->sent[node] || !floor->asked[node])
         return;
     if (line[0] == floor->yes_begins && line[1] != '0') {
         floor->yes++;
