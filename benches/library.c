@@ -1,0 +1,95 @@
+/* The library as a contestant: only what any program would write. Without BENCH_WITH_LIBRARY it stays away. */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "contestants.h"
+
+#ifdef BENCH_WITH_LIBRARY
+#include <redlock.h>
+
+struct seat {
+    redlock_lease_t *lease;
+    char key[32];
+};
+
+struct library {
+    redlock_t *redlock;
+    struct seat seat[];
+};
+
+static int complain(const char *call, redlock_error_t *error)
+{
+    fprintf(stderr, "bench: %s: %s\n", call, error != NULL ? redlock_error_message(error) : "no message");
+    redlock_error_free(error);
+    return -1;
+}
+
+static int library_open(struct contestant *self, const struct node_set *nodes)
+{
+    const char *urls[NODES_MAX];
+    redlock_error_t *error = NULL;
+    struct library *library = calloc(1, sizeof *library + self->tasks * sizeof library->seat[0]);
+    if (library == NULL)
+        return -1;
+    for (size_t i = 0; i < nodes->count; i++)
+        urls[i] = nodes->node[i].url;
+    for (unsigned i = 0; i < self->tasks; i++)
+        contestant_key(library->seat[i].key, self->letter, i);
+    if (redlock_new(urls, nodes->count, NULL, &library->redlock, &error) != REDLOCK_OK) {
+        free(library);
+        return complain("redlock_new", error);
+    }
+    redlock_wait_ready(library->redlock, 2000);
+    self->state = library;
+    return 0;
+}
+
+static int library_lock(void *state, unsigned worker)
+{
+    struct library *library = state;
+    struct seat *seat = &library->seat[worker];
+    redlock_error_t *error = NULL;
+    if (redlock_lock(library->redlock, seat->key, TTL_MS, WAIT_MS, &seat->lease, &error) != REDLOCK_OK)
+        return complain("redlock_lock", error);
+    return 0;
+}
+
+static int library_unlock(void *state, unsigned worker)
+{
+    struct seat *seat = &((struct library *)state)->seat[worker];
+    redlock_error_t *error = NULL;
+    int status = redlock_unlock(seat->lease, &error);
+    redlock_lease_free(seat->lease);
+    seat->lease = NULL;
+    return status == REDLOCK_OK ? 0 : complain("redlock_unlock", error);
+}
+
+static int library_run(struct contestant *self, double seconds, struct round *out)
+{
+    return run_workers(self->state, self->tasks, library_lock, library_unlock, seconds, out);
+}
+
+static void library_close(struct contestant *self)
+{
+    struct library *library = self->state;
+    if (library == NULL)
+        return;
+    for (unsigned i = 0; i < self->tasks; i++)
+        redlock_lease_free(library->seat[i].lease);
+    redlock_free(library->redlock);
+    free(library);
+    self->state = NULL;
+}
+
+struct contestant contestant_library(const char *name, char letter, unsigned tasks)
+{
+    return (struct contestant){
+        .name = name, .letter = letter, .tasks = tasks, .open = library_open, .run = library_run, .close = library_close};
+}
+#else
+struct contestant contestant_library(const char *name, char letter, unsigned tasks)
+{
+    return (struct contestant){.name = name, .letter = letter, .tasks = tasks};
+}
+#endif
