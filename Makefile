@@ -38,7 +38,7 @@ test: ## everything that can be tested: set-up and every suite below
 	@tools/setup
 	@tools/test
 
-lint: ## formatting, clippy, shellcheck
+lint: ## formatting, clippy
 	@tools/test lint
 
 test-header: ## redlock.h in every C and C++ standard; the exported symbols
@@ -84,4 +84,3 @@ install: build ## into PREFIX (/usr/local), below DESTDIR
 
 clean: ## removes target/
 	$(CARGO) clean
-	rm -rf $(TARGET)
