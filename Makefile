@@ -1,0 +1,86 @@
+# `make help` lists what can be made. Everything built goes to target/ (or CARGO_TARGET_DIR).
+SHELL := /bin/bash
+CARGO ?= cargo
+CARGO_FLAGS ?=
+CC ?= cc
+CFLAGS ?= -O2 -g -gdwarf-4
+WARNINGS := -Wall -Wextra -pedantic -Wstrict-prototypes -Werror
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+RELEASE := $(TARGET)/release
+VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -1)
+SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+# How a program in the tree links the library it was built beside.
+LINK := -L$(RELEASE) -lredlock -Wl,-rpath,$(RELEASE) -pthread
+
+EXAMPLES := $(patsubst examples-c/%.c,$(TARGET)/examples-c/%,$(wildcard examples-c/*.c))
+
+.PHONY: all build demo test lint test-header test-rust test-c test-interop test-servers examples bench install help clean
+all: build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## the shared and the static library, and include/redlock.h
+	$(CARGO) build --release --lib $(CARGO_FLAGS)
+	@ln -sf libredlock.so $(RELEASE)/libredlock.so.$(SOVERSION)
+
+demo: ## locks on five real servers, of which some fail
+	@tools/setup demo
+	@$(MAKE) --no-print-directory -s examples
+	@tools/servers run 5 -- tools/demo $(TARGET)/examples-c
+
+test: ## everything that can be tested: set-up and every suite below
+	@tools/setup
+	@tools/test
+
+lint: ## formatting, clippy
+	@tools/test lint
+
+test-header: ## redlock.h in every C and C++ standard; the exported symbols
+	@tools/test header
+
+test-rust: ## unit tests, and integration tests on real servers
+	@tools/test rust
+
+test-c: ## the C tests, also under valgrind
+	@tools/test c
+
+test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI
+	@tools/test interop
+
+test-servers: ## the lock suites on Redis 6.2 and 8.0, Valkey 8.1 and 9
+	@tools/test servers
+
+examples: build $(EXAMPLES) ## examples-c/ into target/examples-c/
+
+$(TARGET)/examples-c/%: examples-c/%.c $(RELEASE)/libredlock.so
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< $(LINK) -o $@
+
+$(RELEASE)/libredlock.so: build
+
+include tests/c/tests.mk
+
+ifneq ($(wildcard benches/run),)
+bench: build ## this library against hand-written floors
+	@tools/setup demo
+	@benches/run
+endif
+
+install: build ## into PREFIX (/usr/local), below DESTDIR
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
+	install -m 755 $(RELEASE)/libredlock.so $(DESTDIR)$(LIBDIR)/libredlock.so.$(VERSION)
+	ln -sf libredlock.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libredlock.so.$(SOVERSION)
+	ln -sf libredlock.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libredlock.so
+	install -m 644 $(RELEASE)/libredlock.a $(DESTDIR)$(LIBDIR)/libredlock.a
+	install -m 644 include/redlock.h $(DESTDIR)$(INCLUDEDIR)/redlock.h
+	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+		-e 's|@VERSION@|$(VERSION)|' tools/redlock.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/redlock.pc
+
+clean: ## removes target/
+	$(CARGO) clean

@@ -1,0 +1,316 @@
+//! A TCP proxy in front of a real server: delays, holds, drops and resets what passes, in each direction by itself.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::wait_for;
+
+/// A direction that holds this much reads no more, so that its sender feels back-pressure.
+const MAX_HELD_BYTES: usize = 16 << 20;
+/// How soon a new setting is seen by a direction in which nothing passes.
+const TICK: Duration = Duration::from_millis(5);
+
+/// What one direction does with bytes.
+#[derive(Default)]
+struct Direction {
+    delay_us: AtomicU64,
+    is_held: AtomicBool,
+    is_dropped: AtomicBool,
+    bytes: AtomicU64,
+    injected: Mutex<Injected>,
+}
+
+/// Bytes from nowhere, numbered so that every connection sends each lot once.
+#[derive(Default)]
+struct Injected {
+    serial: u64,
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Shared {
+    ended: AtomicBool,
+    is_refusing: AtomicBool,
+    resets: AtomicU64,
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    to_server: Direction,
+    to_client: Direction,
+}
+
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Listens on a port of its own and connects to 127.0.0.1:`server_port` for each client.
+    pub fn to(server_port: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let shared = Arc::<Shared>::default();
+        let acceptor = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || accept(&listener, server_port, &shared))
+        };
+        Proxy { port, shared, acceptor: Some(acceptor) }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Adds this to each direction: a round trip takes twice as long. 0 ends it.
+    pub fn delay(&self, ms: u64) {
+        self.delay_to_server(ms);
+        self.delay_to_client(ms);
+    }
+
+    pub fn delay_to_server(&self, ms: u64) {
+        self.shared.to_server.delay_us.store(ms * 1000, SeqCst);
+    }
+
+    pub fn delay_to_client(&self, ms: u64) {
+        self.shared.to_client.delay_us.store(ms * 1000, SeqCst);
+    }
+
+    /// Keeps what clients send until [`Proxy::release`], also when the client has closed by then, as a network may.
+    pub fn hold_to_server(&self) {
+        self.shared.to_server.is_held.store(true, SeqCst);
+    }
+
+    /// Keeps what the server answers until [`Proxy::release`].
+    pub fn hold_to_client(&self) {
+        self.shared.to_client.is_held.store(true, SeqCst);
+    }
+
+    /// Throws away what clients send from now on, with the connection left open. Ended by [`Proxy::release`].
+    pub fn drop_to_server(&self) {
+        self.shared.to_server.is_dropped.store(true, SeqCst);
+    }
+
+    /// Throws away what the server answers from now on. Ended by [`Proxy::release`].
+    pub fn drop_to_client(&self) {
+        self.shared.to_client.is_dropped.store(true, SeqCst);
+    }
+
+    /// Ends holds and drops; what was held is delivered in order. Delays stay.
+    pub fn release(&self) {
+        for direction in [&self.shared.to_server, &self.shared.to_client] {
+            direction.is_dropped.store(false, SeqCst);
+            direction.is_held.store(false, SeqCst);
+        }
+    }
+
+    /// Sends these bytes to every client that is connected, as if the server had.
+    pub fn inject_to_client(&self, bytes: &[u8]) {
+        inject(&self.shared.to_client, bytes);
+    }
+
+    /// Sends these bytes to the server over every connection, as if the client had.
+    pub fn inject_to_server(&self, bytes: &[u8]) {
+        inject(&self.shared.to_server, bytes);
+    }
+
+    /// Resets (RST) every connection on both sides; what was held is lost. They are gone when this returns.
+    pub fn reset_all(&self) {
+        let old = self.shared.open.load(SeqCst);
+        let accepted = self.shared.accepted.load(SeqCst);
+        self.shared.resets.fetch_add(1, SeqCst);
+        // A client may already have come back: wait for as many ends as there were connections.
+        let gone = || self.shared.open.load(SeqCst) <= (self.shared.accepted.load(SeqCst) - accepted) as usize;
+        assert!(wait_for(Duration::from_secs(2), gone), "{old} connections do not end");
+    }
+
+    /// Resets new connections as soon as they are accepted, until set to false.
+    pub fn refuse_new(&self, is_refusing: bool) {
+        self.shared.is_refusing.store(is_refusing, SeqCst);
+    }
+
+    /// How many connections are open now.
+    pub fn open(&self) -> usize {
+        self.shared.open.load(SeqCst)
+    }
+
+    /// How many connections it ever accepted.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(SeqCst)
+    }
+
+    /// How many bytes reached the server.
+    pub fn bytes_to_server(&self) -> u64 {
+        self.shared.to_server.bytes.load(SeqCst)
+    }
+
+    pub fn bytes_to_client(&self) -> u64 {
+        self.shared.to_client.bytes.load(SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(acceptor) = self.acceptor.take() {
+            let _ = acceptor.join();
+        }
+    }
+}
+
+fn inject(direction: &Direction, bytes: &[u8]) {
+    let mut injected = direction.injected.lock().unwrap_or_else(PoisonError::into_inner);
+    injected.serial += 1;
+    injected.bytes = bytes.to_vec();
+}
+
+fn accept(listener: &TcpListener, server_port: u16, shared: &Arc<Shared>) {
+    let mut pairs: Vec<JoinHandle<()>> = Vec::new();
+    for client in listener.incoming() {
+        if shared.ended.load(SeqCst) {
+            break;
+        }
+        let Ok(client) = client else { continue };
+        pairs.retain(|pair| !pair.is_finished());
+        let server = TcpStream::connect(("127.0.0.1", server_port));
+        let (false, Ok(server)) = (shared.is_refusing.load(SeqCst), server) else {
+            linger_zero(&client);
+            continue;
+        };
+        shared.accepted.fetch_add(1, SeqCst);
+        shared.open.fetch_add(1, SeqCst);
+        let shared = Arc::clone(shared);
+        pairs.push(thread::spawn(move || {
+            carry(&client, &server, &shared);
+            drop((client, server));
+            shared.open.fetch_sub(1, SeqCst);
+        }));
+    }
+    for pair in pairs {
+        let _ = pair.join();
+    }
+}
+
+/// Both directions of one connection, until both have ended or everything is reset.
+fn carry(client: &TcpStream, server: &TcpStream, shared: &Shared) {
+    for stream in [client, server] {
+        let _ = stream.set_nodelay(true);
+        let _ = stream.set_nonblocking(true);
+    }
+    let resets = shared.resets.load(SeqCst);
+    thread::scope(|scope| {
+        let there = scope.spawn(|| pump(client, server, &shared.to_server, shared, resets));
+        let back = pump(server, client, &shared.to_client, shared, resets);
+        let there = there.join().unwrap_or(Ending::Reset);
+        if matches!((there, back), (Ending::Reset, _) | (_, Ending::Reset)) {
+            linger_zero(client);
+            linger_zero(server);
+        }
+    });
+}
+
+enum Ending {
+    /// The sender closed, and everything it sent was delivered.
+    Closed,
+    Reset,
+}
+
+fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: &Direction, shared: &Shared, resets: u64) -> Ending {
+    let mut held: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
+    let mut held_bytes = 0;
+    let mut ending = None;
+    let mut seen = direction.injected.lock().unwrap_or_else(PoisonError::into_inner).serial;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        if shared.ended.load(SeqCst) || shared.resets.load(SeqCst) != resets {
+            return Ending::Reset;
+        }
+        if ending.is_none() && held_bytes < MAX_HELD_BYTES {
+            match from.read(&mut buffer) {
+                Ok(0) => ending = Some(Ending::Closed),
+                Ok(count) if !direction.is_dropped.load(SeqCst) => {
+                    let due = Instant::now() + Duration::from_micros(direction.delay_us.load(SeqCst));
+                    held.push_back((due, buffer[..count].to_vec()));
+                    held_bytes += count;
+                }
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(_) => ending = Some(Ending::Reset),
+            }
+        }
+        {
+            let injected = direction.injected.lock().unwrap_or_else(PoisonError::into_inner);
+            if injected.serial != seen {
+                seen = injected.serial;
+                held_bytes += injected.bytes.len();
+                held.push_back((Instant::now(), injected.bytes.clone()));
+            }
+        }
+        let is_held = direction.is_held.load(SeqCst);
+        let now = Instant::now();
+        while let Some((due, bytes)) = held.front_mut()
+            && !is_held
+            && *due <= now
+        {
+            match to.write(bytes) {
+                Ok(count) => {
+                    direction.bytes.fetch_add(count as u64, SeqCst);
+                    held_bytes -= count;
+                    bytes.drain(..count);
+                    if bytes.is_empty() {
+                        held.pop_front();
+                    }
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => break,
+                Err(_) => return Ending::Reset,
+            }
+        }
+        if held.is_empty()
+            && let Some(ending) = ending.take()
+        {
+            if matches!(ending, Ending::Closed) {
+                let _ = to.shutdown(Shutdown::Write);
+            }
+            return ending;
+        }
+        let due = held.front().map(|(due, _)| due.saturating_duration_since(Instant::now()));
+        let blocked = due == Some(Duration::ZERO) && !is_held;
+        let wait = due.filter(|_| !is_held && !blocked).unwrap_or(TICK).min(TICK);
+        let reads = ending.is_none() && held_bytes < MAX_HELD_BYTES;
+        poll(from, reads, to, blocked, wait);
+    }
+}
+
+/// Waits until there is something to read or room to write, at most `wait`.
+fn poll(from: &TcpStream, reads: bool, to: &TcpStream, writes: bool, wait: Duration) {
+    // A negative descriptor is ignored by poll(2).
+    let fd = |stream: &TcpStream, wanted: bool| if wanted { stream.as_raw_fd() } else { -1 };
+    let mut fds = [
+        libc::pollfd { fd: fd(from, reads), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: fd(to, writes), events: libc::POLLOUT, revents: 0 },
+    ];
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: wait.as_nanos().min(999_999_999) as libc::c_long };
+    // SAFETY: both descriptors are open for as long as the borrowed streams, the array has two elements.
+    unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &timeout, std::ptr::null()) };
+}
+
+/// Makes the coming close send RST instead of FIN.
+fn linger_zero(stream: &TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = size_of_val(&linger) as libc::socklen_t;
+    // SAFETY: the option value is a linger structure of that size.
+    unsafe {
+        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
+    };
+}
