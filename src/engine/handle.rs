@@ -257,7 +257,7 @@ fn link(node: NodeUrl, tls: Option<&Arc<TlsContext>>, options: &Options) -> Link
         password: if has_own_login { node.password } else { options.password.clone().map(Secret::new) },
         db: node.db,
         client_name: options.client_name.clone(),
-        protocol: options.protocol,
+        protocol: node.protocol.unwrap_or(options.protocol),
         lua_free: options.lua_free,
         tracking: options.wake,
     };

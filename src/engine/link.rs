@@ -143,7 +143,7 @@ impl Link {
     }
 
     /// Answers the server's greeting as far as it has arrived. `Some`: the connection is ready.
-    pub(crate) fn continue_handshake(&mut self, now: Now) -> Result<Option<Event>, Fault> {
+    pub(crate) fn continue_handshake(&mut self) -> Result<Option<Event>, Fault> {
         while let Some(frame_end) = self.next_frame()? {
             let Phase::Greeting { handshake, since_mono_ns, .. } = &mut self.phase else { return Ok(None) };
             let since_mono_ns = *since_mono_ns;
@@ -256,8 +256,8 @@ impl Link {
         self.poll_set
     }
 
-    /// Gives the connection up. The next one asks the server to forget this one first, so that nothing which is
-    /// still on its way can be executed after it (DESIGN: KILL barrier).
+    /// Gives the connection up. The next one asks the server to forget this one first: a SET that is still on its way
+    /// would otherwise be executed after its release.
     pub(crate) fn give_up(&mut self, now: Now) {
         let (lived_ns, is_ready) = match &mut self.phase {
             Phase::Resting { .. } => return,

@@ -192,9 +192,9 @@ impl Shared {
         state.keep_poll_set(set);
     }
 
-    fn wait(
-        &self,
-        mut state: MutexGuard<'_, State>,
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
         op: OpKey,
         slot: Arc<Slot>,
         options: CallOptions,

@@ -198,7 +198,7 @@ impl State {
     /// Understands the complete frames that have arrived.
     fn understand(&mut self, now: Now, node: NodeId) -> Result<(), Fault> {
         if self.links[node].dialect().is_none()
-            && let Some(event) = self.links[node].continue_handshake(now)?
+            && let Some(event) = self.links[node].continue_handshake()?
         {
             self.on_event(now, node, event);
         }

@@ -258,6 +258,15 @@ impl Stream {
         self.retired.clear();
     }
 
+    /// Says that nothing more will be written, and closes. What the kernel has taken is still delivered: a stopped
+    /// server executes it when it goes on. A duplicate of the descriptor in a forked child does not delay this.
+    pub fn finish(&mut self) {
+        if let State::Open(socket, _) = &self.state {
+            socket.finish_writing();
+            self.state = State::Failed(unreachable_fault("connection closed"));
+        }
+    }
+
     /// One transition. `None`: another may follow at once.
     fn advance(&mut self, state: State) -> (State, Option<Progress>) {
         match state {

@@ -147,6 +147,12 @@ impl Socket {
         }
     }
 
+    /// Ends our side of the connection behind what was written.
+    pub fn finish_writing(&self) {
+        // SAFETY: no pointers. Not being connected is the only failure.
+        unsafe { libc::shutdown(self.fd(), libc::SHUT_WR) };
+    }
+
     /// The descriptor.
     #[must_use]
     pub fn fd(&self) -> RawFd {
