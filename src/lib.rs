@@ -5,3 +5,5 @@
 #![deny(unsafe_code)]
 
 pub mod core;
+pub mod engine;
+pub mod ffi;
