@@ -401,7 +401,7 @@ redlock_status_t redlock_extend_token_bytes(const redlock_t *rl,
 // == Requests
 //
 // A lock with everything that can be asked for: for redlock_lock_request(). The setters copy what they are given,
-// and on REDLOCK_E_INVALID leave the request as it was.
+// and on REDLOCK_E_INVALID leave the request as it was. The request itself must not be NULL.
 
 /// wait_ms, timeout_ms, retries and retry_count: without limit.
 #define REDLOCK_NO_LIMIT (-1)
@@ -416,7 +416,7 @@ redlock_request_t *redlock_request_new(void);
 /// Frees a request. NULL is allowed. Since 0.1.0.
 void redlock_request_free(redlock_request_t *request);
 
-/// What is to be locked. Neither may be NULL. Since 0.1.0.
+/// What is to be locked. Not NULL, not "". Since 0.1.0.
 redlock_status_t redlock_request_set_resource(redlock_request_t *request, const char *resource);
 
 /// redlock_request_set_resource() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
@@ -450,8 +450,8 @@ redlock_status_t redlock_request_set_tag(redlock_request_t *request, uint64_t ta
 // == Options
 //
 // How a handle behaves, for redlock_new(), which copies them. Every setter checks its range at once, and on
-// REDLOCK_E_INVALID leaves the options as they were; strings are copied, and NULL unsets them. What belongs together
-// (a certificate and its key) is checked by redlock_new().
+// REDLOCK_E_INVALID leaves the options as they were. The options themselves must not be NULL; strings are copied,
+// and NULL unsets them. What belongs together (a certificate and its key) is checked by redlock_new().
 
 /// redlock_options_set_protocol(): RESP3 where the server has it, else RESP2. The default.
 #define REDLOCK_PROTOCOL_AUTO 0

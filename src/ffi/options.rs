@@ -1,8 +1,8 @@
 //! Options
 //!
 //! How a handle behaves, for redlock_new(), which copies them. Every setter checks its range at once, and on
-//! REDLOCK_E_INVALID leaves the options as they were; strings are copied, and NULL unsets them. What belongs together
-//! (a certificate and its key) is checked by redlock_new().
+//! REDLOCK_E_INVALID leaves the options as they were. The options themselves must not be NULL; strings are copied,
+//! and NULL unsets them. What belongs together (a certificate and its key) is checked by redlock_new().
 
 use std::ffi::{OsStr, c_char, c_void};
 use std::ops::RangeInclusive;

@@ -1,7 +1,7 @@
 //! Requests
 //!
 //! A lock with everything that can be asked for: for redlock_lock_request(). The setters copy what they are given,
-//! and on REDLOCK_E_INVALID leave the request as it was.
+//! and on REDLOCK_E_INVALID leave the request as it was. The request itself must not be NULL.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn redlock_request_free(request: *mut redlock_request_t) {
     read((), || drop(unsafe { take(request) }));
 }
 
-/// What is to be locked. Neither may be NULL. Since 0.1.0.
+/// What is to be locked. Not NULL, not "". Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_request_set_resource(
     request: *mut redlock_request_t,
