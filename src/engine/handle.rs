@@ -137,7 +137,9 @@ impl Redlock {
         let key = self.key(resource)?;
         match self.shared.call(Operation::Inspect { key })? {
             Success::Inspected(views) => Ok(Inspection::new(views, &self.shared.urls)),
-            Success::Done | Success::Locked { .. } => Err(Error::plain(Status::Internal, "an inspection without views")),
+            Success::Done | Success::Locked { .. } => {
+                Err(Error::plain(Status::Internal, "an inspection without views"))
+            }
         }
     }
 
