@@ -232,7 +232,10 @@ impl State {
     /// Sending failed. What the node has said before counts all the same.
     fn sending_failed(&mut self, now: Now, node: NodeId, fault: Fault) {
         self.read(now, node);
-        self.node_failed(now, node, fault);
+        let is_still_there = self.links[node].has_outgoing();
+        if is_still_there {
+            self.node_failed(now, node, fault);
+        }
     }
 
     /// Hands what is queued to the kernel.
