@@ -32,6 +32,8 @@ struct Waiter {
     slot: Arc<Slot>,
     tag: u64,
     is_asleep: bool,
+    /// It stands in the followers' line, where it stays until it is named, also if it wakes up for other reasons.
+    is_in_line: bool,
 }
 
 /// Descriptors to poll, and which node each of them belongs to.
@@ -96,7 +98,7 @@ impl State {
     pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64, slot: &Arc<Slot>) -> OpKey {
         let mut context = Context { now, entropy: &mut self.entropy };
         let op = self.machine.submit(&mut context, operation);
-        self.waiters.insert(op, Waiter { slot: Arc::clone(slot), tag, is_asleep: false });
+        self.waiters.insert(op, Waiter { slot: Arc::clone(slot), tag, is_asleep: false, is_in_line: false });
         self.settle(now);
         op
     }
@@ -146,6 +148,8 @@ impl State {
             waiter.slot.finish(finished);
             self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
             if waiter.is_asleep {
+                // Named as the leader but not awake yet: it will find its result and leave without a look at the rest.
+                self.resign(op);
                 self.woken.push(waiter.slot);
             }
         }
@@ -310,7 +314,9 @@ impl State {
     pub(crate) fn fall_asleep(&mut self, op: OpKey, slot: &Arc<Slot>) {
         if let Some(waiter) = self.waiters.get_mut(op) {
             waiter.is_asleep = true;
-            self.handover.follow(op, slot);
+            if !std::mem::replace(&mut waiter.is_in_line, true) {
+                self.handover.follow(op, slot);
+            }
         }
     }
 
