@@ -185,8 +185,10 @@ impl Node {
     /// the releases among the former have become debts.
     pub fn disconnected(&mut self, now: Now, fault: Fault) -> (VecDeque<Pending>, VecDeque<Parked>) {
         // The end of a connection that worked says nothing against the next one: what is asked until then waits for
-        // it, so that a call right after a restart or a `CLIENT KILL` does not fail.
-        self.link = if self.link == Link::Up { Link::Hopeful } else { Link::Down };
+        // it, so that a call right after a restart or a `CLIENT KILL` does not fail. A server that hangs accepts
+        // connections all the same: nobody waits for that one.
+        let has_worked = self.link == Link::Up && fault.kind != FaultKind::Timeout;
+        self.link = if has_worked { Link::Hopeful } else { Link::Down };
         if self.link == Link::Down {
             self.dial_failed_mono_ns = Some(now.mono_ns);
         }
