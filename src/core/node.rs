@@ -27,7 +27,7 @@ const DEBT_RETRY_NS: u64 = 1_000 * NS_PER_MS;
 pub enum Link {
     /// No connection.
     Down,
-    /// A connection is being made, and there is reason to think that it will be ready in a moment.
+    /// A connection is being made or will be at once, and there is reason to think that it will be ready in a moment.
     Hopeful,
     /// A connection is being made; the last attempt at one failed a moment ago.
     Hopeless,
@@ -184,10 +184,14 @@ impl Node {
     /// The connection is gone. Returns the requests that will never be answered, and those that never were sent;
     /// the releases among the former have become debts.
     pub fn disconnected(&mut self, now: Now, fault: Fault) -> (VecDeque<Pending>, VecDeque<Parked>) {
-        if self.link != Link::Up {
+        // The end of a connection that worked says nothing against the next one: what is asked until then waits for
+        // it, so that a call right after a restart or a `CLIENT KILL` does not fail. A server that hangs accepts
+        // connections all the same: nobody waits for that one.
+        let has_worked = self.link == Link::Up && fault.kind != FaultKind::Timeout;
+        self.link = if has_worked { Link::Hopeful } else { Link::Down };
+        if self.link == Link::Down {
             self.dial_failed_mono_ns = Some(now.mono_ns);
         }
-        self.link = Link::Down;
         self.last_fault = Some(fault);
         self.judged = 0;
         self.debts_due_mono_ns = None;

@@ -32,6 +32,8 @@ struct Waiter {
     slot: Arc<Slot>,
     tag: u64,
     is_asleep: bool,
+    /// It stands in the followers' line, where it stays until it is named, also if it wakes up for other reasons.
+    is_in_line: bool,
 }
 
 /// Descriptors to poll, and which node each of them belongs to.
@@ -96,7 +98,7 @@ impl State {
     pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64, slot: &Arc<Slot>) -> OpKey {
         let mut context = Context { now, entropy: &mut self.entropy };
         let op = self.machine.submit(&mut context, operation);
-        self.waiters.insert(op, Waiter { slot: Arc::clone(slot), tag, is_asleep: false });
+        self.waiters.insert(op, Waiter { slot: Arc::clone(slot), tag, is_asleep: false, is_in_line: false });
         self.settle(now);
         op
     }
@@ -146,6 +148,8 @@ impl State {
             waiter.slot.finish(finished);
             self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
             if waiter.is_asleep {
+                // Named as the leader but not awake yet: it will find its result and leave without a look at the rest.
+                self.resign(op);
                 self.woken.push(waiter.slot);
             }
         }
@@ -157,7 +161,6 @@ impl State {
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
             if fd.is_readable() || fd.is_writable() {
                 self.advance(now, node);
-                self.read(now, node);
             }
         }
         if self.machine.next_deadline().is_some_and(|due| due <= now.mono_ns) {
@@ -170,10 +173,13 @@ impl State {
         }
     }
 
+    /// Takes the steps that need no waiting, then reads: bytes may have come with the end of a TLS handshake, for
+    /// which no descriptor becomes readable any more.
     fn advance(&mut self, now: Now, node: NodeId) {
         while let Some(event) = self.links[node].advance(now) {
             self.on_event(now, node, event);
         }
+        self.read(now, node);
     }
 
     fn on_event(&mut self, now: Now, node: NodeId, event: Event) {
@@ -227,13 +233,22 @@ impl State {
         self.advance(now, node);
     }
 
+    /// Sending failed. What the node has said before counts all the same.
+    fn sending_failed(&mut self, now: Now, node: NodeId, fault: Fault) {
+        self.read(now, node);
+        let is_still_there = self.links[node].has_outgoing();
+        if is_still_there {
+            self.node_failed(now, node, fault);
+        }
+    }
+
     /// Hands what is queued to the kernel.
     pub(crate) fn flush(&mut self, now: Now) {
         for node in 0..self.links.len() {
             if self.links[node].has_outgoing()
                 && let Err(fault) = self.links[node].flush()
             {
-                self.node_failed(now, node, fault);
+                self.sending_failed(now, node, fault);
             }
         }
     }
@@ -299,7 +314,9 @@ impl State {
     pub(crate) fn fall_asleep(&mut self, op: OpKey, slot: &Arc<Slot>) {
         if let Some(waiter) = self.waiters.get_mut(op) {
             waiter.is_asleep = true;
-            self.handover.follow(op, slot);
+            if !std::mem::replace(&mut waiter.is_in_line, true) {
+                self.handover.follow(op, slot);
+            }
         }
     }
 
