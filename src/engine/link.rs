@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::core::request::{Fault, FaultKind, Request, ServerInfo};
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::stream::{Endpoint, Progress, Read, Stream};
-use crate::net::sys::Interest;
+use crate::net::sys::{Inherited, Interest};
 use crate::redis::command::Encoder;
 use crate::redis::dialect::Dialect;
 use crate::redis::frame::Cutter;
@@ -58,6 +58,8 @@ pub(crate) struct Link {
     abandoned: Option<Identity>,
     failures: u32,
     poll_set: u64,
+    /// For a forked child, which has to close it without touching the rest.
+    descriptor: Arc<Inherited>,
 }
 
 impl Link {
@@ -75,7 +77,13 @@ impl Link {
             abandoned: None,
             failures: 0,
             poll_set: 0,
+            descriptor: Arc::default(),
         }
+    }
+
+    /// Where a forked child finds the descriptor of the connection.
+    pub(crate) fn descriptor(&self) -> &Arc<Inherited> {
+        &self.descriptor
     }
 
     /// Takes the next step that needs no waiting. `None`: there is none.
@@ -92,7 +100,11 @@ impl Link {
             Phase::Dialing { stream, since_mono_ns } => {
                 let stage = stream.stage();
                 let (interest, since_mono_ns) = (stream.interest(), *since_mono_ns);
-                match stream.drive() {
+                // It may try one address after another.
+                self.descriptor.set(None);
+                let driven = stream.drive();
+                self.descriptor.set(stream.interest().map(|(fd, _)| fd));
+                match driven {
                     Ok(Progress::Open) => self.greet(now, since_mono_ns),
                     Ok(Progress::Pending) if is_overdue(since_mono_ns) => Some(self.too_slow(now, stage)),
                     Ok(Progress::Pending) => {
@@ -264,6 +276,7 @@ impl Link {
     /// Gives the connection up. The next one asks the server to forget this one first: a SET that is still on its way
     /// would otherwise be executed after its release.
     pub(crate) fn give_up(&mut self, now: Now) {
+        self.descriptor.set(None);
         let (lived_ns, is_ready) = match &mut self.phase {
             Phase::Resting { .. } => return,
             Phase::Dialing { stream, .. } | Phase::Greeting { stream, .. } => {
@@ -302,6 +315,7 @@ impl Link {
     /// Says goodbye without cutting off what was written: a stopped server will still execute a release that is
     /// queued behind its SET.
     pub(crate) fn close(&mut self) {
+        self.descriptor.set(None);
         if let Phase::Ready { stream, .. } = &mut self.phase {
             stream.finish();
         }
@@ -314,7 +328,9 @@ impl Link {
     }
 
     fn enter(&mut self, phase: Phase) {
+        self.descriptor.set(None);
         self.phase = phase;
+        self.descriptor.set(self.interest().map(|(fd, _)| fd));
         self.poll_set += 1;
     }
 }

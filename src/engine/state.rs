@@ -10,7 +10,7 @@ use crate::core::operation::{Completion, Input, LeaseKey, OpKey, Operation, Outp
 use crate::core::report::{Failure, Status};
 use crate::core::request::{Fault, NodeId};
 use crate::core::time::Now;
-use crate::net::sys::PollFd;
+use crate::net::sys::{Inherited, PollFd};
 use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
@@ -345,6 +345,11 @@ impl State {
         if self.spare_slots.len() < SLOTS_KEPT && Arc::strong_count(&slot) == 1 {
             self.spare_slots.push(slot);
         }
+    }
+
+    /// Where a forked child finds the descriptors of the connections.
+    pub(crate) fn descriptors(&self) -> Vec<Arc<Inherited>> {
+        self.links.iter().map(|link| Arc::clone(link.descriptor())).collect()
     }
 
     /// Ends the connections.
