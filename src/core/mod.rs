@@ -17,10 +17,12 @@ pub mod time;
 pub mod validity;
 
 mod acquire;
+mod auto;
 mod extend;
 mod guard;
 mod inspect;
 mod lease;
+mod loss;
 mod node;
 mod ops;
 mod ready;
@@ -28,3 +30,4 @@ mod release;
 mod resources;
 mod round;
 mod timers;
+mod wait;
