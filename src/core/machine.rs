@@ -265,14 +265,24 @@ impl Machine {
         }
     }
 
-    /// A key is set only for an attempt that is still open or a lease that is not being released.
+    /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
+    /// succeeded without this node is still wanted: a node that came back empty gets the key again that way.
     fn is_still_wanted(&self, asker: &Asker) -> bool {
         match asker {
             Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
                 !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))
             }),
             Asker::Release { .. } => true,
-            Asker::Extension { op, .. } | Asker::Question(op) => self.ops.contains_key(*op),
+            Asker::Extension { op, lease, .. } => {
+                let lease = lease.and_then(|lease| self.leases.get(lease));
+                let has_succeeded = lease.is_some_and(|lease| {
+                    lease.confirmed_extension == Some(*op)
+                        && !lease.is_releasing
+                        && lease.stage == Stage::Acquired(LeaseState::Held)
+                });
+                has_succeeded || self.ops.contains_key(*op)
+            }
+            Asker::Question(op) => self.ops.contains_key(*op),
             Asker::Check(_) | Asker::Tracking => false,
         }
     }
