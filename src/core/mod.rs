@@ -5,6 +5,7 @@
 //! `validity.rs`; state in `node.rs`, `lease.rs`, `resources.rs` and `ops.rs`; behaviour in `machine.rs` and the files
 //! named after operations.
 
+pub mod census;
 pub mod config;
 pub mod entropy;
 pub mod machine;

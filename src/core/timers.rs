@@ -41,6 +41,12 @@ impl Timers {
         })
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// When the next wake-up is due.
     #[must_use]
     pub fn next(&self) -> Option<u64> {
