@@ -76,6 +76,9 @@ impl World {
             retries: self.rng.one_in(6).then(|| self.rng.below(4)),
             token: own_token.map(TokenId::bytes),
             explain: self.rng.one_in(2),
+            auto_extend: self.rng.one_in(8),
+            max_hold_ms: self.rng.one_in(2).then(|| self.rng.spread(1, 4 * most.max(least))),
+            watch: self.rng.one_in(4),
         };
         let asked = Asked::Lock { resource, own_token: own_token.is_some() };
         self.call(client, worker, asked, Some(params));

@@ -376,6 +376,7 @@ impl World {
                     self.give_up(client, node);
                 }
                 Output::Completed { op, result } => self.completed(client, op, result),
+                Output::Extended { .. } => {}
                 Output::Lease { lease, view } => {
                     if !self.lease_changed(client, lease, view) {
                         self.step(client, Input::Expired { lease });
