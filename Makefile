@@ -58,7 +58,7 @@ test-servers: ## the lock suites on Redis 6.2 and 8.0, Valkey 8.1 and 9
 
 examples: build $(EXAMPLES) ## examples-c/ into target/examples-c/
 
-$(TARGET)/examples-c/%: examples-c/%.c $(RELEASE)/libredlock.so
+$(TARGET)/examples-c/%: examples-c/%.c $(wildcard examples-c/*.h) $(RELEASE)/libredlock.so
 	@mkdir -p $(@D)
 	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $< $(LINK) -o $@
 

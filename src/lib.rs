@@ -6,6 +6,7 @@
 
 pub mod core;
 pub mod engine;
+pub mod ffi;
 #[doc(hidden)]
 pub mod net;
 #[doc(hidden)]

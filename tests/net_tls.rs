@@ -17,6 +17,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For how long a peer that says nothing holds its side open: until the test has ended.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// A directory with a CA (`ca`), certificates it signed (`server`, `other-name`, `expired`, `client`) and a CA that
 /// signed nothing (`stranger`): `<name>.crt` and `<name>.key`.
@@ -172,7 +174,7 @@ fn read_until(stream: &mut Stream, is_enough: impl Fn(&[u8]) -> bool) -> Result<
                 assert!(wait(stream, PATIENCE), "silent after {} bytes", bytes.len());
                 stream.drive()?;
             }
-            Read::Eof => return Err(Fault::new(FaultKind::Unreachable, "end")),
+            Read::Eof => return Err(Fault::new(FaultKind::Unreachable, format!("end after {} bytes", bytes.len()))),
         }
     }
     Ok(bytes)
@@ -305,13 +307,30 @@ fn bytes_and_close_notify_in_one_segment_are_both_seen_although_the_socket_stays
         peer.conn.writer().write_all(&[b'x'; 5_000]).unwrap();
         peer.conn.send_close_notify();
         peer.flush().unwrap();
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(SILENCE);
     });
     let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
     assert_eq!(stream.write(b"?"), Ok(1));
-    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 5_000).unwrap().len(), 5_000);
-    let fault = read_until(&mut stream, |_| false).unwrap_err();
-    assert_eq!(&*fault.text, "end");
+    // Wants more than comes, so that only the end keeps it from waiting for a descriptor that stays silent.
+    let fault = read_until(&mut stream, |bytes| bytes.len() > 5_000).unwrap_err();
+    assert_eq!(&*fault.text, "end after 5000 bytes");
+}
+
+#[test]
+fn plaintext_that_one_read_has_no_room_for_is_announced_although_the_socket_is_silent() {
+    const RECORD: usize = 16 * 1024;
+    let port = misbehaving(|mut peer| {
+        peer.read_exact(&mut [0; 1]).unwrap();
+        // The second record fills the read and leaves 100 bytes decrypted.
+        peer.conn.writer().write_all(&[b'x'; 100]).unwrap();
+        peer.conn.writer().write_all(&[b'x'; RECORD]).unwrap();
+        peer.flush().unwrap();
+        std::thread::sleep(SILENCE);
+    });
+    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    assert_eq!(stream.write(b"?"), Ok(1));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= RECORD + 100).unwrap().len(), RECORD + 100);
 }
 
 #[test]
@@ -319,7 +338,7 @@ fn bytes_that_come_with_the_end_of_the_handshake_are_found_by_the_first_read() {
     let port = misbehaving(|mut peer| {
         peer.conn.writer().write_all(b"+early\r\n").unwrap();
         let _ = peer.flush();
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(SILENCE);
     });
     let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
     assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 8).unwrap(), b"+early\r\n");
@@ -336,7 +355,7 @@ fn bytes_before_garbage_are_delivered_and_the_fault_after_them_again_and_again()
         }
         wire.extend_from_slice(b"\x17\x03\x03\x00\x20garbage garbage garbage garbage ");
         peer.sock.write_all(&wire).unwrap();
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(SILENCE);
     });
     let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
     assert_eq!(stream.write(b"?"), Ok(1));
@@ -356,7 +375,7 @@ fn plain(answer: &'static [u8]) -> u16 {
         let (mut socket, _) = listener.accept().unwrap();
         let _ = socket.read(&mut [0; 4_096]);
         socket.write_all(answer).unwrap();
-        std::thread::sleep(PATIENCE);
+        std::thread::sleep(SILENCE);
     });
     port
 }

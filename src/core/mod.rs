@@ -5,6 +5,7 @@
 //! `validity.rs`; state in `node.rs`, `lease.rs`, `resources.rs` and `ops.rs`; behaviour in `machine.rs` and the files
 //! named after operations.
 
+pub mod census;
 pub mod config;
 pub mod entropy;
 pub mod machine;
@@ -17,10 +18,12 @@ pub mod time;
 pub mod validity;
 
 mod acquire;
+mod auto;
 mod extend;
 mod guard;
 mod inspect;
 mod lease;
+mod loss;
 mod node;
 mod ops;
 mod ready;
@@ -28,3 +31,4 @@ mod release;
 mod resources;
 mod round;
 mod timers;
+mod wait;

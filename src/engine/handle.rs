@@ -100,6 +100,9 @@ impl Redlock {
             retries: request.retries,
             token,
             explain: request.explain,
+            auto_extend: false,
+            max_hold_ms: None,
+            watch: false,
         });
         match self.shared.call_with(operation, CallOptions { tag: request.tag, is_wait: true })? {
             Success::Locked { lease, token, cell } => {
@@ -137,7 +140,9 @@ impl Redlock {
         let key = self.key(resource)?;
         match self.shared.call(Operation::Inspect { key })? {
             Success::Inspected(views) => Ok(Inspection::new(views, &self.shared.urls)),
-            Success::Done | Success::Locked { .. } => Err(Error::plain(Status::Internal, "an inspection without views")),
+            Success::Done | Success::Locked { .. } => {
+                Err(Error::plain(Status::Internal, "an inspection without views"))
+            }
         }
     }
 

@@ -68,13 +68,11 @@ impl Slot {
     pub(crate) fn sleep(&self) -> Awake {
         loop {
             match self.word.load(Ordering::Acquire) {
-                PENDING => {
-                    match sys::futex_wait(&self.word, PENDING, SLEEP_MAX_NS) {
-                        FutexWait::Interrupted => return Awake::Interrupted,
-                        FutexWait::TimedOut => return Awake::Bored,
-                        FutexWait::Woken | FutexWait::Changed => {}
-                    }
-                }
+                PENDING => match sys::futex_wait(&self.word, PENDING, SLEEP_MAX_NS) {
+                    FutexWait::Interrupted => return Awake::Interrupted,
+                    FutexWait::TimedOut => return Awake::Bored,
+                    FutexWait::Woken | FutexWait::Changed => {}
+                },
                 LEAD => return Awake::Lead,
                 _ => {
                     if let Some(result) = self.take() {

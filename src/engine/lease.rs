@@ -122,22 +122,27 @@ impl Lease {
     /// Milliseconds for which the lease may still be used, rounded down; 0 when it is over.
     #[must_use]
     pub fn remaining_ms(&self) -> i64 {
-        let now = self.shared.now();
-        let left_ns = self.cell.valid_until(now.lease_ns).map_or(0, |until| until - now.lease_ns);
+        let left_ns = self.read().map_or(0, |(now_ns, until_ns)| until_ns - now_ns);
         i64::try_from(left_ns / NS_PER_MS).unwrap_or(i64::MAX)
     }
 
     /// The end of the lease on `CLOCK_BOOTTIME`, in nanoseconds; 0 when it is over.
     #[must_use]
     pub fn valid_until_ns(&self) -> u64 {
-        let until = self.cell.valid_until(self.shared.now().lease_ns);
-        until.map_or(0, |until| self.shared.boottime_of_lease(until))
+        self.read().map_or(0, |(_, until_ns)| self.shared.boottime_of_lease(until_ns))
     }
 
     /// Held, lost or released.
     #[must_use]
     pub fn state(&self) -> LeaseState {
-        self.cell.valid_until(self.shared.now().lease_ns).map_or_else(|over| over, |_| LeaseState::Held)
+        self.read().map_or_else(|over| over, |_| LeaseState::Held)
+    }
+
+    /// The lease time now and the end of the lease, if it is not over. In a forked child it always is: the lock is
+    /// the parent's.
+    fn read(&self) -> Result<(u64, u64), LeaseState> {
+        let now = self.shared.now_unless_forked().ok_or(LeaseState::Lost)?;
+        self.cell.valid_until(now.lease_ns).map(|until_ns| (now.lease_ns, until_ns))
     }
 
     /// On how many nodes the lease is known to be held.

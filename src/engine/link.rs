@@ -108,7 +108,12 @@ impl Link {
             Phase::Greeting { since_mono_ns, .. } => {
                 is_overdue(*since_mono_ns).then(|| self.too_slow(now, "handshake"))
             }
-            Phase::Ready { .. } => None,
+            Phase::Ready { stream, .. } => {
+                let had_rest = stream.wants_write();
+                let driven = if had_rest { stream.drive() } else { Ok(Progress::Open) };
+                self.poll_set += u64::from(had_rest);
+                driven.err().map(|fault| self.fail(now, fault))
+            }
         }
     }
 

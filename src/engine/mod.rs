@@ -10,7 +10,7 @@ mod handover;
 mod inspection;
 mod lease;
 mod link;
-pub mod options;
+mod options;
 mod shared;
 mod state;
 
@@ -18,6 +18,10 @@ pub use error::{Error, NodeDetail};
 pub use handle::{LockRequest, Redlock};
 pub use inspection::{Holder, InspectedNode, Inspection};
 pub use lease::Lease;
-pub use options::{Options, Protocol, RestartGuard};
+pub use options::{
+    CONNECT_TIMEOUT_MS_RANGE, DRIFT_PPM_RANGE, KEY_BYTES_MAX, MAX_TTL_MS_RANGE, NODE_TIMEOUT_MS_RANGE, Options,
+    Protocol, RETRY_DELAY_MS_RANGE, RETRY_JITTER_MS_RANGE, RestartGuard, SPIN_US_RANGE, STALL_TIMEOUT_MS_RANGE,
+    TOKEN_BYTES_MAX, TTL_MS_RANGE,
+};
 
 pub use crate::core::operation::LeaseState;

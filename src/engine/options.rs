@@ -8,12 +8,20 @@ use crate::core::config::{self, Config};
 use crate::core::request::MAX_NODES;
 pub use crate::redis::handshake::Protocol;
 
-/// Range of every timeout, in milliseconds.
-pub const TIMEOUT_MS_RANGE: RangeInclusive<u64> = 1..=600_000;
-/// Range of the retry delay and jitter, in milliseconds.
-pub const RETRY_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
-/// Range of the clock drift, in parts per million; 50 % is absurd already.
+/// Range of `node_timeout_ms`.
+pub const NODE_TIMEOUT_MS_RANGE: RangeInclusive<u64> = 1..=600_000;
+/// Range of `stall_timeout_ms`, which is at least the node timeout.
+pub const STALL_TIMEOUT_MS_RANGE: RangeInclusive<u64> = 1..=600_000;
+/// Range of `connect_timeout_ms`.
+pub const CONNECT_TIMEOUT_MS_RANGE: RangeInclusive<u64> = 1..=600_000;
+/// Range of `retry_delay_ms`.
+pub const RETRY_DELAY_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
+/// Range of `retry_jitter_ms`.
+pub const RETRY_JITTER_MS_RANGE: RangeInclusive<u64> = 0..=3_600_000;
+/// Range of `drift_ppm`; 50 % is absurd already.
 pub const DRIFT_PPM_RANGE: RangeInclusive<u64> = 0..=500_000;
+/// Range of `max_ttl_ms`.
+pub const MAX_TTL_MS_RANGE: RangeInclusive<u64> = TTL_MS_RANGE;
 /// Range of a ttl, in milliseconds: up to ten years, far below what overflows in any server.
 pub const TTL_MS_RANGE: RangeInclusive<u64> = 1..=315_360_000_000;
 /// Range of the busy polling before a wait, in microseconds.
@@ -38,29 +46,29 @@ pub enum RestartGuard {
 /// Options of a handle. Times in milliseconds unless the name says otherwise.
 #[derive(Clone)]
 pub struct Options {
-    /// A node that has not answered after this is not waited for. [`TIMEOUT_MS_RANGE`]
+    /// A node that has not answered after this is not waited for.
     pub node_timeout_ms: u64,
-    /// A connection without an answer for this long is given up. [`TIMEOUT_MS_RANGE`], at least the node timeout.
+    /// A connection without an answer for this long is given up.
     pub stall_timeout_ms: u64,
-    /// Making a connection may take this long altogether. [`TIMEOUT_MS_RANGE`]
+    /// Making a connection may take this long altogether.
     pub connect_timeout_ms: u64,
     /// Further attempts after the first; `None`: as many as the wait allows.
     pub retry_count: Option<u64>,
-    /// Pause between attempts. [`RETRY_MS_RANGE`]
+    /// Pause between attempts.
     pub retry_delay_ms: u64,
-    /// Random addition to that pause. [`RETRY_MS_RANGE`]
+    /// Random addition to that pause.
     pub retry_jitter_ms: u64,
-    /// How far the rates of two machines' clocks may differ. [`DRIFT_PPM_RANGE`]
+    /// How far the rates of two machines' clocks may differ.
     pub drift_ppm: u64,
     /// Put before every resource name.
     pub key_prefix: Vec<u8>,
-    /// The longest ttl any client of these nodes uses, where one was agreed on. [`TTL_MS_RANGE`]
+    /// The longest ttl any client of these nodes uses, where one was agreed on.
     pub max_ttl_ms: Option<u64>,
     /// Which restarted nodes may vote.
     pub restart_guard: RestartGuard,
     /// Wait for locks by invalidation push where the server can.
     pub wake: bool,
-    /// Poll this long, in microseconds, before going to sleep. [`SPIN_US_RANGE`]
+    /// Poll this long, in microseconds, before going to sleep.
     pub spin_us: u32,
     /// A signal handler that ran ends a wait.
     pub interruptible: bool,
@@ -119,15 +127,15 @@ impl Options {
     /// # Errors
     /// The first option that is out of its range, in one line.
     pub fn validate(&self) -> Result<(), String> {
-        in_range("node_timeout_ms", self.node_timeout_ms, &TIMEOUT_MS_RANGE)?;
-        in_range("stall_timeout_ms", self.stall_timeout_ms, &TIMEOUT_MS_RANGE)?;
-        in_range("connect_timeout_ms", self.connect_timeout_ms, &TIMEOUT_MS_RANGE)?;
-        in_range("retry_delay_ms", self.retry_delay_ms, &RETRY_MS_RANGE)?;
-        in_range("retry_jitter_ms", self.retry_jitter_ms, &RETRY_MS_RANGE)?;
+        in_range("node_timeout_ms", self.node_timeout_ms, &NODE_TIMEOUT_MS_RANGE)?;
+        in_range("stall_timeout_ms", self.stall_timeout_ms, &STALL_TIMEOUT_MS_RANGE)?;
+        in_range("connect_timeout_ms", self.connect_timeout_ms, &CONNECT_TIMEOUT_MS_RANGE)?;
+        in_range("retry_delay_ms", self.retry_delay_ms, &RETRY_DELAY_MS_RANGE)?;
+        in_range("retry_jitter_ms", self.retry_jitter_ms, &RETRY_JITTER_MS_RANGE)?;
         in_range("drift_ppm", self.drift_ppm, &DRIFT_PPM_RANGE)?;
         in_range("spin_us", u64::from(self.spin_us), &SPIN_US_RANGE)?;
         if let Some(max_ttl_ms) = self.max_ttl_ms {
-            in_range("max_ttl_ms", max_ttl_ms, &TTL_MS_RANGE)?;
+            in_range("max_ttl_ms", max_ttl_ms, &MAX_TTL_MS_RANGE)?;
         }
         if self.stall_timeout_ms < self.node_timeout_ms {
             return Err("stall_timeout_ms is smaller than node_timeout_ms".to_owned());
@@ -154,6 +162,7 @@ impl Options {
             connect_timeout_ms: self.connect_timeout_ms,
             stall_timeout_ms: self.stall_timeout_ms,
             retry_count: self.retry_count,
+            wake: self.wake,
             retry_delay_ms: self.retry_delay_ms,
             retry_jitter_ms: self.retry_jitter_ms,
             drift_ppm: self.drift_ppm,

@@ -89,8 +89,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn now(&self) -> Now {
-        self.clock.now()
+    /// Both clocks; nothing in a forked child, where the clock's mutex may be locked for ever.
+    pub(crate) fn now_unless_forked(&self) -> Option<Now> {
+        (!self.is_forked()).then(|| self.clock.now())
     }
 
     pub(crate) fn boottime_of_lease(&self, lease_ns: u64) -> u64 {

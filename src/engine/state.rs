@@ -124,6 +124,7 @@ impl State {
                 Output::Send { node, request } => self.links[node].queue(&mut self.encoder, &request),
                 Output::Reset { node } => self.links[node].give_up(now),
                 Output::Completed { op, result } => self.completed(op, result),
+                Output::Extended { .. } => {}
                 Output::Lease { lease, view } => {
                     let is_taken = self.cells.get(lease).is_none_or(|cell| cell.update(view));
                     if !is_taken {
@@ -161,7 +162,6 @@ impl State {
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
             if fd.is_readable() || fd.is_writable() {
                 self.advance(now, node);
-                self.read(now, node);
             }
         }
         if self.machine.next_deadline().is_some_and(|due| due <= now.mono_ns) {
@@ -174,10 +174,13 @@ impl State {
         }
     }
 
+    /// Takes the steps that need no waiting, then reads: bytes may have come with the end of a TLS handshake, for
+    /// which no descriptor becomes readable any more.
     fn advance(&mut self, now: Now, node: NodeId) {
         while let Some(event) = self.links[node].advance(now) {
             self.on_event(now, node, event);
         }
+        self.read(now, node);
     }
 
     fn on_event(&mut self, now: Now, node: NodeId, event: Event) {
@@ -231,13 +234,22 @@ impl State {
         self.advance(now, node);
     }
 
+    /// Sending failed. What the node has said before counts all the same.
+    fn sending_failed(&mut self, now: Now, node: NodeId, fault: Fault) {
+        self.read(now, node);
+        let is_still_there = self.links[node].has_outgoing();
+        if is_still_there {
+            self.node_failed(now, node, fault);
+        }
+    }
+
     /// Hands what is queued to the kernel.
     pub(crate) fn flush(&mut self, now: Now) {
         for node in 0..self.links.len() {
             if self.links[node].has_outgoing()
                 && let Err(fault) = self.links[node].flush()
             {
-                self.node_failed(now, node, fault);
+                self.sending_failed(now, node, fault);
             }
         }
     }

@@ -198,6 +198,31 @@ mod tests {
     }
 
     #[test]
+    fn the_thread_has_all_signals_blocked() {
+        for _ in 0..10_000 {
+            let resolution = started(&Resolver::new("name.invalid", 6379));
+            if let Some(mask) = blocked_signals_of_a_resolver() {
+                // All but SIGKILL and SIGSTOP, which cannot be, and the two that glibc keeps for itself.
+                assert_eq!(mask | 1 << (libc::SIGKILL - 1) | 1 << (libc::SIGSTOP - 1) | 3 << 31, u64::MAX);
+                return;
+            }
+            drop(resolution);
+        }
+        panic!("no resolver's thread was ever seen");
+    }
+
+    /// `SigBlk` of a thread of this process that resolves a name just now (proc_pid_status(5)).
+    fn blocked_signals_of_a_resolver() -> Option<u64> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        tasks.flatten().find_map(|task| {
+            let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+            status.starts_with("Name:\tredlock-resolve\n").then_some(())?;
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"))?;
+            u64::from_str_radix(mask, 16).ok()
+        })
+    }
+
+    #[test]
     fn families_take_turns_and_repetitions_are_dropped() {
         let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
         let given = ["[::1]:1", "[::2]:1", "[::2]:1", "[::3]:1", "10.0.0.1:1"];

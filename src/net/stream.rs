@@ -97,7 +97,6 @@ pub enum Read {
 /// A descriptor that [`interest`](Stream::interest) named stays open, even when `drive` has turned to another or
 /// failed, until the next call of [`drive`](Stream::drive) or [`abandon`](Stream::abandon), or drop: compare
 /// interests after each `drive` and take the old descriptor out of an epoll set.
-/// What `drive` turns away from it closes in its next call.
 pub struct Stream {
     endpoint: Arc<Endpoint>,
     state: State,
@@ -136,10 +135,9 @@ enum Peer {
 }
 
 /// Held for its descriptor alone.
-#[expect(dead_code, reason = "dropping it is its use")]
 enum Retired {
     Socket(Socket),
-    Resolution(Arc<Resolution>),
+    Resolution(#[expect(dead_code, reason = "dropping it is its use")] Arc<Resolution>),
 }
 
 impl Stream {
@@ -157,7 +155,8 @@ impl Stream {
 
     /// Takes the next steps: resolve, connect to each address in turn, TLS handshake. After `Open`, read once before
     /// waiting: bytes may have come with the end of the handshake. On an open stream it sends TLS bytes that are left
-    /// over from a write. A failure is final, and the same each time.
+    /// over from a write; should that fail, what the peer sent before can still be read. A failure on the way to `Open`
+    /// is final, and the same each time.
     pub fn drive(&mut self) -> Result<Progress, Fault> {
         self.retired.clear();
         loop {
@@ -255,7 +254,11 @@ impl Stream {
             State::Failed(fault) => self.state = State::Failed(fault),
             State::Resolving(_) => {}
         }
-        self.retired.clear();
+        for retired in self.retired.drain(..) {
+            if let Retired::Socket(socket) = retired {
+                socket.disconnect();
+            }
+        }
     }
 
     /// Says that nothing more will be written, and closes. What the kernel has taken is still delivered: a stopped
@@ -384,4 +387,69 @@ fn connect_fault(error: &io::Error, peer: &Peer) -> Fault {
 
 fn reading_and(write: bool) -> Interest {
     Interest { read: true, write }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::sys::{PollFd, poll};
+    use super::*;
+
+    fn listener() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// A dial as it goes on once the name has been resolved.
+    fn resolved(endpoint: &Arc<Endpoint>, addresses: &[SocketAddr]) -> Stream {
+        let mut stream =
+            Stream { endpoint: Arc::clone(endpoint), state: State::nowhere(), index: 0, retired: Vec::new() };
+        stream.state = stream.connect_to_any(addresses.to_vec());
+        stream
+    }
+
+    fn endpoint() -> Arc<Endpoint> {
+        Arc::new(Endpoint::new(Address::Tcp { host: "node.example".into(), port: 1 }, None))
+    }
+
+    fn settle(stream: &mut Stream) -> Result<(), Fault> {
+        while stream.drive()? == Progress::Pending {
+            let (fd, interest) = stream.interest().unwrap();
+            poll(&mut [PollFd::new(fd, interest)], Some(20_000_000_000)).unwrap();
+        }
+        Ok(())
+    }
+
+    fn peer(stream: &Stream) -> SocketAddr {
+        match &stream.state {
+            State::Connecting(Connecting { peer: Peer::Tcp(address), .. }) => *address,
+            _ => panic!("{stream:?} is not connecting"),
+        }
+    }
+
+    #[test]
+    fn the_next_address_is_tried_when_one_refuses_and_the_last_refusal_is_told() {
+        let (listener, open) = listener();
+        let closed: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        settle(&mut resolved(&endpoint(), &[closed, closed, open])).unwrap();
+        listener.accept().unwrap();
+        let fault = settle(&mut resolved(&endpoint(), &[closed, closed])).unwrap_err();
+        assert_eq!(&*fault.text, "connection refused (127.0.0.1:1)");
+        assert!(settle(&mut resolved(&endpoint(), &[])).is_err());
+    }
+
+    #[test]
+    fn an_address_that_swallows_packets_costs_one_dial_and_one_that_works_is_kept() {
+        let ((_first_listener, first), (_second_listener, second)) = (listener(), listener());
+        let endpoint = endpoint();
+        // Given up before it was known to be open.
+        assert_eq!(peer(&resolved(&endpoint, &[first, second])), first);
+        let mut stream = resolved(&endpoint, &[first, second]);
+        assert_eq!(peer(&stream), second);
+        settle(&mut stream).unwrap();
+        assert_eq!(peer(&resolved(&endpoint, &[first, second])), second);
+        assert_eq!(peer(&resolved(&endpoint, &[first, second])), first);
+    }
 }

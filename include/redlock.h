@@ -1,0 +1,817 @@
+// redlock.h - distributed locks over N independent Redis masters.
+//
+// A lock is a lease: a key that a majority of N independent Redis masters hold for ttl_ms milliseconds,
+// usable until a moment that this library computes on this machine's clock. The smallest program:
+//
+//     redlock_t *rl = NULL; redlock_lease_t *lease = NULL; redlock_error_t *err = NULL;
+//     const char *nodes[] = { "redis://127.0.0.1:7001", "redis://127.0.0.1:7002", "redis://127.0.0.1:7003" };
+//     if (redlock_new(nodes, 3, NULL, &rl, &err) != REDLOCK_OK) { fprintf(stderr, "%s\n", redlock_error_message(err)); return 1; }
+//     if (redlock_lock(rl, "orders/42", 10000 /* ttl_ms */, 5000 /* wait_ms */, &lease, &err) == REDLOCK_OK) {
+//         ship_order(42);                              /* check redlock_lease_remaining_ms(lease) in long work */
+//         redlock_unlock(lease, NULL);
+//         redlock_lease_free(lease);
+//     }
+//     redlock_free(rl);
+//
+// Compile with `pkg-config --cflags --libs redlock`, or with -lredlock.
+//
+// == What a lease promises
+//
+// While a lease is held and its time is not over, no other client that follows the same rules gets the same
+// lock, as long as
+//   - fewer than a quorum (N/2 + 1) of the servers lose their state or have their clock stepped,
+//   - the rates of all clocks stay within the drift that was configured, and
+//   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
+//     long work.
+//
+// A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+//
+// All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
+// ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
+// timeout means "maybe locked": at worst nobody gets the lock for one ttl. A holder that dies costs its ttl.
+// Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
+// its own process holds waits for it like anybody else.
+//
+// == Objects
+//
+// All types are opaque. What a function hands out through an out parameter, or returns from a `_new`, belongs
+// to the caller and is given back with the `_free` of its type, once; `_free(NULL)` does nothing and no
+// `_free` fails. Objects may be freed in any order: a lease keeps what it needs of its handle. Using a pointer
+// after its own `_free` is undefined, as in any C library.
+//
+// The library copies what it is given: strings, bytes, options and requests may be changed or freed as soon
+// as the call has returned. Pointers that getters return are borrowed: they live as long as the object they
+// were asked of and are never freed by the caller.
+//
+// == Strings and bytes
+//
+// `const char *` parameters end with NUL. Resources and tokens may hold any bytes: for each function that
+// takes them as strings there is one whose name ends in `_bytes` and which takes pointer and length. Getters
+// of resources and tokens return bytes that are followed by a NUL, and their length where it is wanted.
+//
+// == Results and errors
+//
+// Functions that can fail return a redlock_status_t: REDLOCK_OK (0) or one of the negative REDLOCK_E_ values.
+// The last parameter of most of them is `redlock_error_t **error`, in which details are offered: NULL means
+// that they are not wanted. On failure it receives a new error object, to be freed with redlock_error_free();
+// what it held before is overwritten, not freed. On success it is untouched. All other outputs are written on
+// success only, and are untouched on failure.
+//
+// NULL where it is not allowed, or a number out of its range, is REDLOCK_E_INVALID. Getters have no status:
+// each says what it answers to NULL. A defect in the library never ends the process: it is
+// REDLOCK_E_INTERNAL, and from then on everything that is asked of the same handle or its leases, too.
+//
+// == Threads
+//
+// `const` on a parameter means that any number of threads may use the object at the same time, and not that
+// the call changes nothing; a parameter without `const` must not be in use elsewhere. There is no global and
+// no per-thread state. Handles and leases may be used by all threads at once; one handle per process is
+// enough for any number of them, and keeps one connection to each node.
+//
+// == Time
+//
+// Units are in the names. `ttl_ms` is the life of the key on the servers, `wait_ms` how long the caller is
+// ready to wait for others: 0 makes one attempt, -1 waits without limit. Lease time goes on while the machine
+// is suspended.
+//
+// == Fork and signals
+//
+// After fork() the handles and leases of the parent answer REDLOCK_E_FORKED in the child, where freeing them
+// only closes descriptors: make a new handle there. The library raises no SIGPIPE, installs no signal handler
+// and opens every descriptor close-on-exec. A signal handler that runs during a wait ends it with
+// REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind.
+
+// Generated from src/ffi by build.rs. Changes belong there.
+
+#ifndef REDLOCK_H
+#define REDLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// == Types
+
+/// What a call came to: REDLOCK_OK or one of the REDLOCK_E_ values.
+typedef int32_t redlock_status_t;
+
+/// A handle: the connections to a set of nodes, and everything that is under way on them.
+///
+/// Lifetime: until redlock_free(); leases made from it may be freed before or after.
+/// Threads: may be used by all threads at once.
+/// Freed by: redlock_free().
+typedef struct redlock_t redlock_t;
+
+/// A lock that was taken.
+///
+/// Lifetime: until redlock_lease_free(), before or after that of its handle.
+/// Threads: may be used by all threads at once.
+/// Freed by: redlock_lease_free(), which does not unlock.
+typedef struct redlock_lease_t redlock_lease_t;
+
+/// A description of a lock to be taken, reusable.
+///
+/// Lifetime: independent of handles and leases.
+/// Threads: any number of threads may lock by it at once; setters and redlock_request_free() need it alone.
+/// Freed by: redlock_request_free().
+typedef struct redlock_request_t redlock_request_t;
+
+/// How a handle behaves.
+///
+/// Lifetime: independent of the handles made with it.
+/// Threads: any number of threads may make handles with it at once; setters and redlock_options_free() need it
+/// alone.
+/// Freed by: redlock_options_free().
+typedef struct redlock_options_t redlock_options_t;
+
+/// Why a call failed, in detail.
+///
+/// Lifetime: independent of the handle and of everything else.
+/// Threads: may be read by all threads at once.
+/// Freed by: redlock_error_free().
+typedef struct redlock_error_t redlock_error_t;
+
+/// What the nodes said about one resource.
+///
+/// Lifetime: independent of the handle and of everything else.
+/// Threads: may be read by all threads at once.
+/// Freed by: redlock_inspect_free().
+typedef struct redlock_inspect_t redlock_inspect_t;
+
+/// The counters of a handle at one moment.
+///
+/// Lifetime: independent of the handle and of everything else.
+/// Threads: may be read by all threads at once.
+/// Freed by: redlock_stats_free().
+typedef struct redlock_stats_t redlock_stats_t;
+
+// == Results
+//
+// The numbers are never reused. New ones may be added: treat an unknown negative number as a failure.
+
+/// Done.
+#define REDLOCK_OK 0
+
+/// Somebody else holds the lock, or it was granted too late to be of use.
+#define REDLOCK_E_NOT_ACQUIRED (-1)
+
+/// So many nodes failed or timed out that the others are no quorum.
+#define REDLOCK_E_NO_QUORUM (-2)
+
+/// The lease is over: expired, deleted, or never this token's. Stop the work that it protected.
+#define REDLOCK_E_LOST (-3)
+
+/// redlock_cancel() ended the operation.
+#define REDLOCK_E_CANCELLED (-4)
+
+/// A signal ended the wait.
+#define REDLOCK_E_INTERRUPTED (-5)
+
+/// An argument is NULL or out of its range.
+#define REDLOCK_E_INVALID (-6)
+
+/// Something that only a person can cure: a malformed URL, a wrong password, missing rights on the servers.
+#define REDLOCK_E_CONFIG (-7)
+
+/// The handle belongs to the parent process.
+#define REDLOCK_E_FORKED (-8)
+
+/// The request may or may not have been applied.
+#define REDLOCK_E_UNKNOWN (-9)
+
+/// The handle was freed: before the call, for a lease, or during it.
+#define REDLOCK_E_CLOSED (-10)
+
+/// A defect in this library. The handle answers this to everything from now on.
+#define REDLOCK_E_INTERNAL (-11)
+
+/// An English phrase for a status, such as "not acquired". Never NULL; "unknown status" for other numbers. The
+/// text is static. redlock_error_message() says more. Any thread. Since 0.1.0.
+const char *redlock_status_text(redlock_status_t status);
+
+// == The handle
+//
+// One handle stands for one set of nodes and is made once per process. Making it returns at once; connections
+// are made in the background of the calls that need them, and nodes may be down and come up later.
+
+/// Makes a handle for the nodes at these URLs and starts connecting to them.
+///
+/// urls: count strings, none of them NULL: `redis://[user:password@]host[:port][/db]`, `rediss://...` for TLS,
+/// `unix:///path`. At least 1, at most 15; an odd number survives more failures. All clients must use the same
+/// list.
+/// options: NULL for the defaults.
+/// out: receives the handle, to be freed with redlock_free(). Not NULL.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_E_INVALID for no URLs, REDLOCK_E_CONFIG for a malformed one. Nodes that cannot be reached are no
+/// error
+/// here: redlock_wait_ready() tells. Since 0.1.0.
+redlock_status_t redlock_new(const char *const *urls,
+                             size_t count,
+                             const redlock_options_t *options,
+                             redlock_t **out,
+                             redlock_error_t **error);
+
+/// Ends the handle. Calls that are inside return REDLOCK_E_CLOSED, and so does everything that is asked of its
+/// leases from now on. Releases that a node has not confirmed are sent once more, which takes one node timeout
+/// at most. Leases that are held stay locked until their time is over. No call may be begun with the handle
+/// while or after this runs.
+///
+/// rl: NULL is allowed. In a forked child only descriptors are closed. Since 0.1.0.
+void redlock_free(redlock_t *rl);
+
+/// Waits until a quorum of nodes is connected and ready. Nobody needs to call this: it tells a program that
+/// starts whether its configuration works.
+///
+/// timeout_ms: 0 only looks, -1 waits without limit.
+///
+/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as so many nodes refuse us for good that
+/// no quorum is left. redlock_wait_ready_explain() tells why. Since 0.1.0.
+redlock_status_t redlock_wait_ready(const redlock_t *rl, int64_t timeout_ms);
+
+/// redlock_wait_ready() with the outcome of each node. error: NULL if no details are wanted. Since 0.1.0.
+redlock_status_t redlock_wait_ready_explain(const redlock_t *rl, int64_t timeout_ms, redlock_error_t **error);
+
+/// How many nodes the handle has. 0 where rl is NULL. Since 0.1.0.
+size_t redlock_node_count(const redlock_t *rl);
+
+/// The URL of a node, counted from 0, without user name and password. Borrowed from rl. NULL where rl is NULL
+/// or has no such node. Since 0.1.0.
+const char *redlock_node_url(const redlock_t *rl, size_t node);
+
+/// Takes the lock on a resource.
+///
+/// resource: names what is protected, and with the prefix of the options is the key on the servers. Not NULL,
+/// not "".
+/// ttl_ms: how long the lock lasts unless it is extended, at least 1. The lease lasts less: the time that
+/// locking took, and what clocks may drift apart, are taken off.
+/// wait_ms: how long to wait while somebody else holds it: 0 makes one attempt, -1 waits without limit.
+/// lease: receives the lease, to be freed with redlock_lease_free(). Not NULL.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_E_NOT_ACQUIRED if somebody else held it to the end, REDLOCK_E_NO_QUORUM if too few nodes answered.
+/// On failure no key of ours is left on any node that can be told so. Since 0.1.0.
+redlock_status_t redlock_lock(const redlock_t *rl,
+                              const char *resource,
+                              uint64_t ttl_ms,
+                              int64_t wait_ms,
+                              redlock_lease_t **lease,
+                              redlock_error_t **error);
+
+/// Takes the lock that a request describes; else like redlock_lock().
+///
+/// request: not NULL; not changed, and may be used again, also by several threads at once.
+/// lease: receives the lease, to be freed with redlock_lease_free(). Not NULL.
+/// error: NULL if no details are wanted. Since 0.1.0.
+redlock_status_t redlock_lock_request(const redlock_t *rl,
+                                      const redlock_request_t *request,
+                                      redlock_lease_t **lease,
+                                      redlock_error_t **error);
+
+/// Ends every operation of the handle that carries this tag, from any thread. Each returns REDLOCK_E_CANCELLED,
+/// unless it was just about to return something else, and leaves no key behind.
+///
+/// tag: as in redlock_request_set_tag(); not 0.
+///
+/// REDLOCK_OK also if there is no such operation. Since 0.1.0.
+redlock_status_t redlock_cancel(const redlock_t *rl, uint64_t tag);
+
+// == Leases
+//
+// A lock that was taken. Its time runs on this machine's clock, on which the library counts what it knows of
+// the nodes: redlock_lease_remaining_ms() is the one question to ask before touching what the lock protects.
+
+/// redlock_lease_state(): the lock is ours, as far as is known.
+#define REDLOCK_LEASE_HELD 1
+
+/// redlock_lease_state(): the lease is over without having been released: expired, deleted, or lost with its
+/// nodes.
+#define REDLOCK_LEASE_LOST 2
+
+/// redlock_lease_state(): it was unlocked.
+#define REDLOCK_LEASE_RELEASED 3
+
+/// Releases the lock. The lease stays to be asked, and is over whatever this returns.
+///
+/// lease: not NULL; not consumed: redlock_lease_free() is still due.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
+/// somebody else may have had it meanwhile. REDLOCK_E_UNKNOWN if too few nodes answered: the key goes as soon
+/// as they do, at the latest with its time. Since 0.1.0.
+redlock_status_t redlock_unlock(const redlock_lease_t *lease, redlock_error_t **error);
+
+/// Makes the lock last ttl_ms from now on, where that is longer than what it has left; it is never shortened.
+///
+/// lease: not NULL.
+/// ttl_ms: at least 1.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_OK if a quorum of nodes confirmed it. REDLOCK_E_LOST if the lease is over. After any other failure
+/// the lease goes on for what redlock_lease_remaining_ms() says, and this may be called again. Since 0.1.0.
+redlock_status_t redlock_extend(const redlock_lease_t *lease, uint64_t ttl_ms, redlock_error_t **error);
+
+/// The token that makes the lock ours, to be handed to redlock_unlock_token() in another process. Borrowed from
+/// lease.
+///
+/// length: receives the number of bytes, without the NUL behind them; NULL if it is not wanted. A token that
+/// the library made is text; one's own may contain NUL.
+///
+/// NULL where lease is NULL; length is untouched then. Since 0.1.0.
+const char *redlock_lease_token(const redlock_lease_t *lease, size_t *length);
+
+/// The resource as it was given, without the prefix of the options. Borrowed from lease.
+///
+/// length: receives the number of bytes, without the NUL behind them; NULL if it is not wanted.
+///
+/// NULL where lease is NULL; length is untouched then. Since 0.1.0.
+const char *redlock_lease_resource(const redlock_lease_t *lease, size_t *length);
+
+/// For how many more milliseconds the lock is ours; 0 or less when it is over, released, or lease is NULL. No
+/// server is asked. Since 0.1.0.
+int64_t redlock_lease_remaining_ms(const redlock_lease_t *lease);
+
+/// When the lease is over, in nanoseconds of CLOCK_BOOTTIME. It moves: forward by an extension, back when a
+/// node is found to have lost the key. 0 where the lease is over or NULL. Since 0.1.0.
+uint64_t redlock_lease_valid_until_ns(const redlock_lease_t *lease);
+
+/// One of the REDLOCK_LEASE_ values; 0 where lease is NULL. A lease that was seen lost stays so for ever. Since
+/// 0.1.0.
+int32_t redlock_lease_state(const redlock_lease_t *lease);
+
+/// On how many nodes the lock is known to be ours. It may grow for a moment after locking, when late nodes
+/// answer. 0 where lease is NULL. Since 0.1.0.
+size_t redlock_lease_node_count_held(const redlock_lease_t *lease);
+
+/// Frees the lease and tells no server: a lock that was not released lasts until its time is over. NULL is
+/// allowed. Since 0.1.0.
+void redlock_lease_free(redlock_lease_t *lease);
+
+// == By token
+//
+// What another process can do with a lock when it was told the resource and the token of the lease. The handle
+// must be one for the same nodes, with the same prefix. Nothing here knows how long a lease lasts: that is the
+// holder's knowledge.
+
+/// Releases the lock on a resource if it belongs to this token.
+///
+/// rl, resource, token: not NULL.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's, REDLOCK_E_UNKNOWN if
+/// too few nodes answered. Since 0.1.0.
+redlock_status_t redlock_unlock_token(const redlock_t *rl,
+                                      const char *resource,
+                                      const char *token,
+                                      redlock_error_t **error);
+
+/// redlock_unlock_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_unlock_token_bytes(const redlock_t *rl,
+                                            const void *resource,
+                                            size_t resource_len,
+                                            const void *token,
+                                            size_t token_len,
+                                            redlock_error_t **error);
+
+/// Makes the lock on a resource last ttl_ms from now on if it belongs to this token; it is never shortened.
+///
+/// rl, resource, token: not NULL.
+/// ttl_ms: at least 1.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_OK if a quorum of nodes confirmed it, REDLOCK_E_LOST if the lock was not this token's. Since 0.1.0.
+redlock_status_t redlock_extend_token(const redlock_t *rl,
+                                      const char *resource,
+                                      const char *token,
+                                      uint64_t ttl_ms,
+                                      redlock_error_t **error);
+
+/// redlock_extend_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_extend_token_bytes(const redlock_t *rl,
+                                            const void *resource,
+                                            size_t resource_len,
+                                            const void *token,
+                                            size_t token_len,
+                                            uint64_t ttl_ms,
+                                            redlock_error_t **error);
+
+// == Requests
+//
+// A lock with everything that can be asked for: for redlock_lock_request(). The setters copy what they are given,
+// and on REDLOCK_E_INVALID leave the request as it was. The request itself must not be NULL.
+
+/// wait_ms, timeout_ms, retries and retry_count: without limit.
+#define REDLOCK_NO_LIMIT (-1)
+
+/// redlock_request_set_retries(): as often as the options of the handle say.
+#define REDLOCK_RETRIES_OF_HANDLE (-2)
+
+/// A new request: one attempt, no resource and no ttl yet, which both must be set. Never NULL, except after a
+/// defect in the library. Since 0.1.0.
+redlock_request_t *redlock_request_new(void);
+
+/// Frees a request. NULL is allowed. Since 0.1.0.
+void redlock_request_free(redlock_request_t *request);
+
+/// What is to be locked. Not NULL, not "". Since 0.1.0.
+redlock_status_t redlock_request_set_resource(redlock_request_t *request, const char *resource);
+
+/// redlock_request_set_resource() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_request_set_resource_bytes(redlock_request_t *request,
+                                                    const void *resource,
+                                                    size_t resource_len);
+
+/// How long the lock lasts unless it is extended, in milliseconds: at least 1. Since 0.1.0.
+redlock_status_t redlock_request_set_ttl_ms(redlock_request_t *request, uint64_t ttl_ms);
+
+/// How long to wait while somebody else holds the lock, in milliseconds: 0 makes one attempt (the default),
+/// REDLOCK_NO_LIMIT waits without limit. Since 0.1.0.
+redlock_status_t redlock_request_set_wait_ms(redlock_request_t *request, int64_t wait_ms);
+
+/// How often a failed attempt is repeated within wait_ms: 0 and more, REDLOCK_NO_LIMIT, or
+/// REDLOCK_RETRIES_OF_HANDLE (the default). Since 0.1.0.
+redlock_status_t redlock_request_set_retries(redlock_request_t *request, int64_t retries);
+
+/// A token of one's own instead of a fresh one per attempt; NULL for fresh ones (the default). It must differ
+/// from every other token that is in use for this resource anywhere: a token used twice makes two holders one.
+/// Since 0.1.0.
+redlock_status_t redlock_request_set_token(redlock_request_t *request, const char *token);
+
+/// redlock_request_set_token() for any bytes, at least one; NULL and 0 for fresh tokens. Since 0.1.0.
+redlock_status_t redlock_request_set_token_bytes(redlock_request_t *request, const void *token, size_t token_len);
+
+/// A number by which redlock_cancel() can end the operation; several may carry the same. 0 for none (the
+/// default). Since 0.1.0.
+redlock_status_t redlock_request_set_tag(redlock_request_t *request, uint64_t tag);
+
+// == Options
+//
+// How a handle behaves, for redlock_new(), which copies them. Every setter checks its range at once, and on
+// REDLOCK_E_INVALID leaves the options as they were. The options themselves must not be NULL; strings are copied,
+// and NULL unsets them. What belongs together (a certificate and its key) is checked by redlock_new().
+
+/// redlock_options_set_protocol(): RESP3 where the server has it, else RESP2. The default.
+#define REDLOCK_PROTOCOL_AUTO 0
+
+/// redlock_options_set_protocol(): RESP2. Waiters are not woken by servers then.
+#define REDLOCK_PROTOCOL_RESP2 2
+
+/// redlock_options_set_protocol(): RESP3, and a server without it is an error.
+#define REDLOCK_PROTOCOL_RESP3 3
+
+/// redlock_options_set_restart_guard(): a restarted node votes at once.
+#define REDLOCK_GUARD_OFF 0
+
+/// redlock_options_set_restart_guard(): a node that restarts while this handle knows it does not vote before
+/// all leases that it may have forgotten are over. The default.
+#define REDLOCK_GUARD_SEEN 1
+
+/// redlock_options_set_restart_guard(): as before, and a node that is new to this handle must have been up that
+/// long.
+#define REDLOCK_GUARD_STRICT 2
+
+/// New options, all at their defaults. Never NULL, except after a defect in the library. Since 0.1.0.
+redlock_options_t *redlock_options_new(void);
+
+/// Frees options. NULL is allowed. Since 0.1.0.
+void redlock_options_free(redlock_options_t *options);
+
+/// A node that has not answered after this many milliseconds is not waited for, and gets no new locks until it
+/// has answered. Default 100. Since 0.1.0.
+redlock_status_t redlock_options_set_node_timeout_ms(redlock_options_t *options, uint64_t node_timeout_ms);
+
+/// A connection on which an answer is due for longer than this many milliseconds is given up. Default 2000.
+/// Since 0.1.0.
+redlock_status_t redlock_options_set_stall_timeout_ms(redlock_options_t *options, uint64_t stall_timeout_ms);
+
+/// How long connecting may take, in milliseconds, with name resolution, TLS and login. Default 500. Since
+/// 0.1.0.
+redlock_status_t redlock_options_set_connect_timeout_ms(redlock_options_t *options, uint64_t connect_timeout_ms);
+
+/// How often a failed attempt is repeated within the time that the caller is ready to wait: 0 and more, or
+/// REDLOCK_NO_LIMIT (the default). Since 0.1.0.
+redlock_status_t redlock_options_set_retry_count(redlock_options_t *options, int64_t retry_count);
+
+/// Milliseconds before an attempt is repeated, where no server wakes us. Default 200. Since 0.1.0.
+redlock_status_t redlock_options_set_retry_delay_ms(redlock_options_t *options, uint64_t retry_delay_ms);
+
+/// A random addition of up to this many milliseconds to every such pause. Default 100. Since 0.1.0.
+redlock_status_t redlock_options_set_retry_jitter_ms(redlock_options_t *options, uint64_t retry_jitter_ms);
+
+/// How far apart the rates of two machines' clocks may be, in parts per million: so much of each ttl is given
+/// up. Default 10000 (1 %). Since 0.1.0.
+redlock_status_t redlock_options_set_drift_ppm(redlock_options_t *options, uint64_t drift_ppm);
+
+/// Stands before each resource in the names of the keys. NULL for none (the default). Since 0.1.0.
+redlock_status_t redlock_options_set_key_prefix(redlock_options_t *options, const char *key_prefix);
+
+/// redlock_options_set_key_prefix() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_options_set_key_prefix_bytes(redlock_options_t *options,
+                                                      const void *key_prefix,
+                                                      size_t key_prefix_len);
+
+/// The longest ttl in milliseconds that any client of these nodes uses, where one was agreed on: a longer one
+/// is REDLOCK_E_INVALID, and a restarted node is kept from voting for this long. 0 for none (the default).
+/// Since 0.1.0.
+redlock_status_t redlock_options_set_max_ttl_ms(redlock_options_t *options, uint64_t max_ttl_ms);
+
+/// When a node that restarted, perhaps without its data, may vote again: one of the REDLOCK_GUARD_ values.
+/// Default REDLOCK_GUARD_SEEN. Since 0.1.0.
+redlock_status_t redlock_options_set_restart_guard(redlock_options_t *options, int32_t restart_guard);
+
+/// 1: servers that can are asked to tell waiters when a lock is free (the default). 0: waiters only retry.
+/// Since 0.1.0.
+redlock_status_t redlock_options_set_wake(redlock_options_t *options, int32_t wake);
+
+/// For how many microseconds a caller looks for answers without sleeping: less latency for more processor time.
+/// Default 0. Since 0.1.0.
+redlock_status_t redlock_options_set_spin_us(redlock_options_t *options, uint32_t spin_us);
+
+/// 1: a signal handler that runs during a wait ends it with REDLOCK_E_INTERRUPTED (the default). 0: waits go
+/// on. Since 0.1.0.
+redlock_status_t redlock_options_set_interruptible(redlock_options_t *options, int32_t interruptible);
+
+/// A file with the certificates, in PEM, that a server's must go back to. NULL for those of the system (the
+/// default). Since 0.1.0.
+redlock_status_t redlock_options_set_tls_ca_file(redlock_options_t *options, const char *tls_ca_file);
+
+/// A file with our own certificate, in PEM, for servers that ask for one. NULL for none (the default). Since
+/// 0.1.0.
+redlock_status_t redlock_options_set_tls_cert_file(redlock_options_t *options, const char *tls_cert_file);
+
+/// A file with the key of our own certificate, in PEM. NULL for none (the default). Since 0.1.0.
+redlock_status_t redlock_options_set_tls_key_file(redlock_options_t *options, const char *tls_key_file);
+
+/// 1: the certificates of servers are not checked, so that anybody can play the server. 0: they are (the
+/// default). Since 0.1.0.
+redlock_status_t redlock_options_set_tls_insecure(redlock_options_t *options, int32_t tls_insecure);
+
+/// The user for nodes whose URL names none. UTF-8. NULL for none (the default). Since 0.1.0.
+redlock_status_t redlock_options_set_username(redlock_options_t *options, const char *username);
+
+/// The password for nodes whose URL has none. UTF-8. NULL for none (the default). Since 0.1.0.
+redlock_status_t redlock_options_set_password(redlock_options_t *options, const char *password);
+
+/// The name of our connections in CLIENT LIST. UTF-8. NULL for none (the default). Since 0.1.0.
+redlock_status_t redlock_options_set_client_name(redlock_options_t *options, const char *client_name);
+
+/// Which protocol is spoken: one of the REDLOCK_PROTOCOL_ values. Default REDLOCK_PROTOCOL_AUTO. Since 0.1.0.
+redlock_status_t redlock_options_set_protocol(redlock_options_t *options, int32_t protocol);
+
+/// 1: commands that compare and delete by themselves are preferred where the server has them (the default). 0:
+/// scripts are used always. Since 0.1.0.
+redlock_status_t redlock_options_set_lua_free(redlock_options_t *options, int32_t lua_free);
+
+// == Errors
+//
+// What a call that failed offers through its last parameter: the status again, a sentence, and what each node
+// contributed. Passwords are in none of the texts.
+
+/// Frees an error object. NULL is allowed. Since 0.1.0.
+void redlock_error_free(redlock_error_t *error);
+
+/// The status that the call returned. REDLOCK_OK where error is NULL. Since 0.1.0.
+redlock_status_t redlock_error_code(const redlock_error_t *error);
+
+/// One line for people, such as "not acquired: held on nodes 1,2,4 (7.3 s left); node 3: timeout after 100 ms".
+/// Nodes are counted from 1 in it. Borrowed from error. Never NULL; "" where error is NULL. Since 0.1.0.
+const char *redlock_error_message(const redlock_error_t *error);
+
+/// How many nodes the error object tells about: all of the handle's, or 0 where none was asked or error is
+/// NULL. Since 0.1.0.
+size_t redlock_error_node_count(const redlock_error_t *error);
+
+/// The URL of a node, counted from 0, without user name and password. Borrowed from error. NULL where error is
+/// NULL or has no such node. Since 0.1.0.
+const char *redlock_error_node_url(const redlock_error_t *error, size_t node);
+
+/// What a node, counted from 0, contributed: one of the REDLOCK_NODE_ values. REDLOCK_NODE_NONE where error is
+/// NULL or has no such node. Since 0.1.0.
+int32_t redlock_error_node_outcome(const redlock_error_t *error, size_t node);
+
+/// The words of a node, counted from 0: the server's or the system's, escaped and cut at 256 bytes, else the
+/// text of its outcome. Borrowed from error. NULL where error is NULL or has no such node. Since 0.1.0.
+const char *redlock_error_node_text(const redlock_error_t *error, size_t node);
+
+/// Milliseconds from the request to this outcome, of a node counted from 0. 0 where nothing was sent, error is
+/// NULL or has no such node. Since 0.1.0.
+uint64_t redlock_error_node_elapsed_ms(const redlock_error_t *error, size_t node);
+
+/// How long the other holder's key still lives on a node, counted from 0, whose outcome is REDLOCK_NODE_HELD,
+/// as far as it was learnt. -1 where it is not known, error is NULL or has no such node. Since 0.1.0.
+int64_t redlock_error_node_remaining_ms(const redlock_error_t *error, size_t node);
+
+// == Outcomes of single nodes
+//
+// What one node contributed to an operation that failed, or to an inspection. New numbers may be added.
+
+/// There is no such node.
+#define REDLOCK_NODE_NONE (-1)
+
+/// It did what was asked.
+#define REDLOCK_NODE_DONE 0
+
+/// Another token holds the key there.
+#define REDLOCK_NODE_HELD 1
+
+/// The key is absent there or another's.
+#define REDLOCK_NODE_NOT_MINE 2
+
+/// The operation was decided before this node answered.
+#define REDLOCK_NODE_NOT_AWAITED 3
+
+/// It answered, but came back empty so recently that its vote does not count yet.
+#define REDLOCK_NODE_GUARDED 4
+
+/// It answered with an error that time may cure (LOADING, READONLY, OOM, ...).
+#define REDLOCK_NODE_REFUSED 5
+
+/// It answered with an error that only a person can cure (WRONGPASS, NOPERM, WRONGTYPE, ...).
+#define REDLOCK_NODE_PERMANENT 6
+
+/// It did not answer within the node timeout.
+#define REDLOCK_NODE_TIMEOUT 7
+
+/// There is no connection to it.
+#define REDLOCK_NODE_UNREACHABLE 8
+
+/// It does not speak the protocol of Redis.
+#define REDLOCK_NODE_PROTOCOL 9
+
+/// An English phrase for one of the REDLOCK_NODE_ values. Never NULL; "unknown outcome" for other numbers. The
+/// text is static. Any thread. Since 0.1.0.
+const char *redlock_node_outcome_text(int32_t outcome);
+
+// == Inspection
+//
+// Who holds a lock, as the nodes say. Reading takes no lock and says nothing about the next moment: never act
+// on it in place of a lock.
+
+/// Asks all nodes who holds the lock on a resource, and changes nothing.
+///
+/// rl, resource: not NULL.
+/// out: receives what they said, to be freed with redlock_inspect_free(). Not NULL.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Since 0.1.0.
+redlock_status_t redlock_inspect(const redlock_t *rl,
+                                 const char *resource,
+                                 redlock_inspect_t **out,
+                                 redlock_error_t **error);
+
+/// redlock_inspect() for any bytes. resource: NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_inspect_bytes(const redlock_t *rl,
+                                       const void *resource,
+                                       size_t resource_len,
+                                       redlock_inspect_t **out,
+                                       redlock_error_t **error);
+
+/// Frees an inspection. NULL is allowed. Since 0.1.0.
+void redlock_inspect_free(redlock_inspect_t *inspect);
+
+/// 1 if one token is on a quorum of the nodes: somebody holds the lock. 0 if not, or inspect is NULL. Since
+/// 0.1.0.
+int32_t redlock_inspect_is_held(const redlock_inspect_t *inspect);
+
+/// The token that is on most nodes, its first 256 bytes. Borrowed from inspect.
+///
+/// length: receives the number of bytes, without the NUL behind them; NULL if it is not wanted.
+///
+/// NULL where no node has the key, or inspect is NULL; length is untouched then. Since 0.1.0.
+const char *redlock_inspect_token(const redlock_inspect_t *inspect, size_t *length);
+
+/// For how many more milliseconds a quorum keeps that token, or as many nodes as have it. -1: for ever, which
+/// is no work of this library. 0 where no node has the key, or inspect is NULL. Since 0.1.0.
+int64_t redlock_inspect_remaining_ms(const redlock_inspect_t *inspect);
+
+/// How many nodes have that token. 0 where no node has the key, or inspect is NULL. Since 0.1.0.
+size_t redlock_inspect_node_count_held(const redlock_inspect_t *inspect);
+
+/// How many nodes were asked. 0 where inspect is NULL. Since 0.1.0.
+size_t redlock_inspect_node_count(const redlock_inspect_t *inspect);
+
+/// The URL of a node, counted from 0, without user name and password. Borrowed from inspect. NULL where inspect
+/// is NULL or has no such node. Since 0.1.0.
+const char *redlock_inspect_node_url(const redlock_inspect_t *inspect, size_t node);
+
+/// How a node, counted from 0, answered: REDLOCK_NODE_DONE if it did, with or without a key, else another of
+/// the REDLOCK_NODE_ values. REDLOCK_NODE_NONE where inspect is NULL or has no such node. Since 0.1.0.
+int32_t redlock_inspect_node_outcome(const redlock_inspect_t *inspect, size_t node);
+
+/// The words of a node, counted from 0: the server's or the system's, else the text of its outcome. Borrowed
+/// from inspect. NULL where inspect is NULL or has no such node. Since 0.1.0.
+const char *redlock_inspect_node_text(const redlock_inspect_t *inspect, size_t node);
+
+/// The token on a node, counted from 0, its first 256 bytes. Borrowed from inspect.
+///
+/// length: receives the number of bytes, without the NUL behind them; NULL if it is not wanted.
+///
+/// NULL where the node has no key or did not answer, or inspect is NULL or has no such node; length is
+/// untouched then. Since 0.1.0.
+const char *redlock_inspect_node_token(const redlock_inspect_t *inspect, size_t node, size_t *length);
+
+/// For how many more milliseconds a node, counted from 0, keeps its key. -1: for ever. 0 where it has none or
+/// did not answer, or inspect is NULL or has no such node. Since 0.1.0.
+int64_t redlock_inspect_node_remaining_ms(const redlock_inspect_t *inspect, size_t node);
+
+// == Counters
+//
+// What a handle has done since it was made, copied at one moment. Counters only grow, except where it says
+// otherwise.
+
+/// Copies the counters of a handle. No server is asked.
+///
+/// rl: not NULL.
+/// out: receives the copy, to be freed with redlock_stats_free(). Not NULL.
+/// error: NULL if no details are wanted. Since 0.1.0.
+redlock_status_t redlock_stats(const redlock_t *rl, redlock_stats_t **out, redlock_error_t **error);
+
+/// Frees a copy of counters. NULL is allowed. Since 0.1.0.
+void redlock_stats_free(redlock_stats_t *stats);
+
+/// Rounds of SET sent to the nodes, retries included. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_attempts(const redlock_stats_t *stats);
+
+/// Locks acquired. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_acquired(const redlock_stats_t *stats);
+
+/// Attempts that failed because another holder was in the way. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_contended(const redlock_stats_t *stats);
+
+/// Operations that ended because too few nodes answered. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_no_quorum(const redlock_stats_t *stats);
+
+/// Leases released by a quorum of deletions. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_released(const redlock_stats_t *stats);
+
+/// Successful extensions. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_extended(const redlock_stats_t *stats);
+
+/// Leases that were over before they were released. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_lost(const redlock_stats_t *stats);
+
+/// Nanoseconds from the call to the lock, summed over the locks acquired. 0 where stats is NULL. Since 0.1.0.
+uint64_t redlock_stats_acquire_ns_sum(const redlock_stats_t *stats);
+
+/// How many nodes the handle has. The functions below answer 0 where stats is NULL or has no such node. Since
+/// 0.1.0.
+size_t redlock_stats_node_count(const redlock_stats_t *stats);
+
+/// The URL of a node, counted from 0, without user name and password. Borrowed from stats. NULL where stats is
+/// NULL or has no such node. Since 0.1.0.
+const char *redlock_stats_node_url(const redlock_stats_t *stats, size_t node);
+
+/// 1 if a node, counted from 0, is connected and answers in time, else 0. Since 0.1.0.
+int32_t redlock_stats_node_is_up(const redlock_stats_t *stats, size_t node);
+
+/// Requests sent to a node, counted from 0. Since 0.1.0.
+uint64_t redlock_stats_node_requests(const redlock_stats_t *stats, size_t node);
+
+/// Replies received from a node, counted from 0. Since 0.1.0.
+uint64_t redlock_stats_node_replies(const redlock_stats_t *stats, size_t node);
+
+/// Requests that a node, counted from 0, did not answer within the node timeout. Since 0.1.0.
+uint64_t redlock_stats_node_timeouts(const redlock_stats_t *stats, size_t node);
+
+/// Error replies of a node, counted from 0. Since 0.1.0.
+uint64_t redlock_stats_node_errors(const redlock_stats_t *stats, size_t node);
+
+/// Connections made to a node, counted from 0, after the first. Since 0.1.0.
+uint64_t redlock_stats_node_reconnects(const redlock_stats_t *stats, size_t node);
+
+/// Nanoseconds from request to reply, summed over the replies of a node, counted from 0. Since 0.1.0.
+uint64_t redlock_stats_node_latency_ns_sum(const redlock_stats_t *stats, size_t node);
+
+/// Releases that a node, counted from 0, has not confirmed yet. Falls again when it does. Since 0.1.0.
+uint64_t redlock_stats_node_debts(const redlock_stats_t *stats, size_t node);
+
+// == Version
+//
+// The macros tell which header a program was compiled with, the functions which library it runs with. Both
+// come from the same place. Libraries of one major version run programs made for an older one.
+
+/// The version of this header in parts.
+#define REDLOCK_VERSION_MAJOR 0
+#define REDLOCK_VERSION_MINOR 1
+#define REDLOCK_VERSION_PATCH 0
+
+/// The version of this header as a number that grows: major * 1000000 + minor * 1000 + patch.
+#define REDLOCK_VERSION_NUMBER 1000
+
+/// The version of this header as text.
+#define REDLOCK_VERSION_STRING "0.1.0"
+
+/// The version of the library as a number, comparable with REDLOCK_VERSION_NUMBER. Any thread. Since 0.1.0.
+uint32_t redlock_version_number(void);
+
+/// The version of the library as text, such as "0.1.0". Static, never NULL. Any thread. Since 0.1.0.
+const char *redlock_version(void);
+
+#ifdef __cplusplus
+} // extern "C"
+#endif
+
+#endif // REDLOCK_H

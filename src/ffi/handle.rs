@@ -1,0 +1,245 @@
+//! The handle
+//!
+//! One handle stands for one set of nodes and is made once per process. Making it returns at once; connections
+//! are made in the background of the calls that need them, and nodes may be down and come up later.
+
+use std::ffi::c_char;
+use std::ptr;
+use std::sync::Arc;
+
+use super::error::{ErrorOut, redlock_error_t};
+use super::guard::{Inside, Poison, guard, invalid, read};
+use super::lease::redlock_lease_t;
+use super::options::redlock_options_t;
+use super::pointer::{Out, Terminated, borrow, give, give_shared, list, look, share, string, take_shared};
+use super::request::redlock_request_t;
+use super::status::redlock_status_t;
+use crate::core::request::MAX_NODES;
+use crate::engine::{Error, LockRequest, Redlock};
+
+/// A handle: the connections to a set of nodes, and everything that is under way on them.
+///
+/// Lifetime: until redlock_free(); leases made from it may be freed before or after.
+/// Threads: may be used by all threads at once.
+/// Freed by: redlock_free().
+pub struct redlock_t {
+    pub(super) engine: Redlock,
+    urls: Vec<Terminated>,
+    poison: Poison,
+}
+
+impl redlock_t {
+    /// To be held while the engine is at work for C.
+    pub(super) fn enter(&self) -> Result<Inside<'_>, Error> {
+        self.poison.enter()
+    }
+
+    fn lock(self: &Arc<redlock_t>, request: &LockRequest, out: Out<redlock_lease_t>) -> Result<(), Error> {
+        let _inside = self.enter()?;
+        let lease = self.engine.lock(request)?;
+        out.put(give(redlock_lease_t::new(lease, Arc::clone(self))));
+        Ok(())
+    }
+}
+
+/// Makes a handle for the nodes at these URLs and starts connecting to them.
+///
+/// urls: count strings, none of them NULL: `redis://[user:password@]host[:port][/db]`, `rediss://...` for TLS,
+/// `unix:///path`. At least 1, at most 15; an odd number survives more failures. All clients must use the same
+/// list.
+/// options: NULL for the defaults.
+/// out: receives the handle, to be freed with redlock_free(). Not NULL.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_E_INVALID for no URLs, REDLOCK_E_CONFIG for a malformed one. Nodes that cannot be reached are no
+/// error
+/// here: redlock_wait_ready() tells. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_new(
+    urls: *const *const c_char,
+    count: usize,
+    options: *const redlock_options_t,
+    out: *mut *mut redlock_t,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
+    // SAFETY: NULL or a place for one pointer.
+    let error = unsafe { ErrorOut::new(error) };
+    guard(error, || {
+        // SAFETY: NULL or a place for one pointer.
+        let out = unsafe { Out::new(out, "out") }?;
+        // SAFETY: NULL or `count` strings.
+        let urls = unsafe { url_list(urls, count) }?;
+        // SAFETY: NULL or live options.
+        let options = unsafe { look(options) }.map(|options| options.engine.clone()).unwrap_or_default();
+        let engine = Redlock::new(&urls, &options)?;
+        let urls = (0..engine.node_count()).filter_map(|node| engine.node_url(node).map(Terminated::new)).collect();
+        out.put(give_shared(Arc::new(redlock_t { engine, urls, poison: Poison::default() })));
+        Ok(())
+    })
+}
+
+/// Ends the handle. Calls that are inside return REDLOCK_E_CLOSED, and so does everything that is asked of its
+/// leases from now on. Releases that a node has not confirmed are sent once more, which takes one node timeout
+/// at most. Leases that are held stay locked until their time is over. No call may be begun with the handle
+/// while or after this runs.
+///
+/// rl: NULL is allowed. In a forked child only descriptors are closed. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_free(rl: *mut redlock_t) {
+    read((), || {
+        // SAFETY: a handle of the caller's, not used again, or NULL.
+        if let Some(handle) = unsafe { take_shared(rl) } {
+            handle.engine.close();
+        }
+    });
+}
+
+/// Waits until a quorum of nodes is connected and ready. Nobody needs to call this: it tells a program that
+/// starts whether its configuration works.
+///
+/// timeout_ms: 0 only looks, -1 waits without limit.
+///
+/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as so many nodes refuse us for good that
+/// no quorum is left. redlock_wait_ready_explain() tells why. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_wait_ready(rl: *const redlock_t, timeout_ms: i64) -> redlock_status_t {
+    // SAFETY: the same promises, and NULL for the error.
+    unsafe { redlock_wait_ready_explain(rl, timeout_ms, ptr::null_mut()) }
+}
+
+/// redlock_wait_ready() with the outcome of each node. error: NULL if no details are wanted. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_wait_ready_explain(
+    rl: *const redlock_t,
+    timeout_ms: i64,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
+    // SAFETY: NULL or a place for one pointer.
+    let error = unsafe { ErrorOut::new(error) };
+    guard(error, || {
+        // SAFETY: a live handle or NULL.
+        let handle = unsafe { share(rl, "rl") }?;
+        let _inside = handle.enter()?;
+        if timeout_ms < -1 {
+            return Err(invalid(format!("timeout_ms is {timeout_ms}")));
+        }
+        handle.engine.wait_ready(timeout_ms)
+    })
+}
+
+/// How many nodes the handle has. 0 where rl is NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_node_count(rl: *const redlock_t) -> usize {
+    // SAFETY: a live handle or NULL.
+    read(0, || unsafe { look(rl) }.map_or(0, |handle| handle.urls.len()))
+}
+
+/// The URL of a node, counted from 0, without user name and password. Borrowed from rl. NULL where rl is NULL
+/// or has no such node. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_node_url(rl: *const redlock_t, node: usize) -> *const c_char {
+    read(ptr::null(), || {
+        // SAFETY: a live handle or NULL.
+        let handle = unsafe { look(rl) };
+        handle.and_then(|handle| handle.urls.get(node)).map_or(ptr::null(), Terminated::as_ptr)
+    })
+}
+
+/// Takes the lock on a resource.
+///
+/// resource: names what is protected, and with the prefix of the options is the key on the servers. Not NULL,
+/// not "".
+/// ttl_ms: how long the lock lasts unless it is extended, at least 1. The lease lasts less: the time that
+/// locking took, and what clocks may drift apart, are taken off.
+/// wait_ms: how long to wait while somebody else holds it: 0 makes one attempt, -1 waits without limit.
+/// lease: receives the lease, to be freed with redlock_lease_free(). Not NULL.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_E_NOT_ACQUIRED if somebody else held it to the end, REDLOCK_E_NO_QUORUM if too few nodes answered.
+/// On failure no key of ours is left on any node that can be told so. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lock(
+    rl: *const redlock_t,
+    resource: *const c_char,
+    ttl_ms: u64,
+    wait_ms: i64,
+    lease: *mut *mut redlock_lease_t,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
+    // SAFETY: NULL or a place for one pointer.
+    let error = unsafe { ErrorOut::new(error) };
+    let explain = error.is_wanted();
+    guard(error, || {
+        // SAFETY: a live handle or NULL.
+        let handle = unsafe { share(rl, "rl") }?;
+        // SAFETY: NULL or a string.
+        let resource = unsafe { string(resource, "resource") }?.to_vec();
+        // SAFETY: NULL or a place for one pointer.
+        let out = unsafe { Out::new(lease, "lease") }?;
+        let request = LockRequest { resource, ttl_ms, wait_ms, retries: None, token: None, tag: 0, explain };
+        handle.lock(&request, out)
+    })
+}
+
+/// Takes the lock that a request describes; else like redlock_lock().
+///
+/// request: not NULL; not changed, and may be used again, also by several threads at once.
+/// lease: receives the lease, to be freed with redlock_lease_free(). Not NULL.
+/// error: NULL if no details are wanted. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lock_request(
+    rl: *const redlock_t,
+    request: *const redlock_request_t,
+    lease: *mut *mut redlock_lease_t,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
+    // SAFETY: NULL or a place for one pointer.
+    let error = unsafe { ErrorOut::new(error) };
+    let explain = error.is_wanted();
+    guard(error, || {
+        // SAFETY: a live handle or NULL.
+        let handle = unsafe { share(rl, "rl") }?;
+        // SAFETY: a live request or NULL.
+        let request = unsafe { borrow(request, "request") }?;
+        // SAFETY: NULL or a place for one pointer.
+        let out = unsafe { Out::new(lease, "lease") }?;
+        handle.lock(&LockRequest { explain, ..request.engine.clone() }, out)
+    })
+}
+
+/// Ends every operation of the handle that carries this tag, from any thread. Each returns REDLOCK_E_CANCELLED,
+/// unless it was just about to return something else, and leaves no key behind.
+///
+/// tag: as in redlock_request_set_tag(); not 0.
+///
+/// REDLOCK_OK also if there is no such operation. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_cancel(rl: *const redlock_t, tag: u64) -> redlock_status_t {
+    guard(ErrorOut::unwanted(), || {
+        // SAFETY: a live handle or NULL.
+        let handle = unsafe { share(rl, "rl") }?;
+        let _inside = handle.enter()?;
+        if tag == 0 {
+            return Err(invalid("tag is 0, which no operation carries"));
+        }
+        handle.engine.cancel(tag).map(drop)
+    })
+}
+
+/// # Safety
+/// `urls` is NULL or the first of `count` strings, each NULL or ended by NUL, that are not changed during `'a`.
+unsafe fn url_list<'a>(urls: *const *const c_char, count: usize) -> Result<Vec<&'a str>, Error> {
+    // Checked before anything is read: a wrong count must not lead us through memory.
+    if !(1..=MAX_NODES).contains(&count) {
+        return Err(invalid(format!("{count} URLs; a handle has 1 to {MAX_NODES} nodes")));
+    }
+    // SAFETY: as promised.
+    let urls = unsafe { list(urls, count, "urls") }?;
+    let texts = urls.iter().enumerate().map(|(index, &url)| {
+        let name = format!("urls[{index}]");
+        // SAFETY: as promised.
+        let bytes = unsafe { string(url, &name) }?;
+        str::from_utf8(bytes).map_err(|_| invalid(format!("{name} is not UTF-8")))
+    });
+    texts.collect()
+}

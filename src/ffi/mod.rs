@@ -1,0 +1,122 @@
+//! redlock.h - distributed locks over N independent Redis masters.
+//!
+//! A lock is a lease: a key that a majority of N independent Redis masters hold for ttl_ms milliseconds,
+//! usable until a moment that this library computes on this machine's clock. The smallest program:
+//!
+//! ```c
+//! redlock_t *rl = NULL; redlock_lease_t *lease = NULL; redlock_error_t *err = NULL;
+//! const char *nodes[] = { "redis://127.0.0.1:7001", "redis://127.0.0.1:7002", "redis://127.0.0.1:7003" };
+//! if (redlock_new(nodes, 3, NULL, &rl, &err) != REDLOCK_OK) { fprintf(stderr, "%s\n", redlock_error_message(err)); return 1; }
+//! if (redlock_lock(rl, "orders/42", 10000 /* ttl_ms */, 5000 /* wait_ms */, &lease, &err) == REDLOCK_OK) {
+//!     ship_order(42);                              /* check redlock_lease_remaining_ms(lease) in long work */
+//!     redlock_unlock(lease, NULL);
+//!     redlock_lease_free(lease);
+//! }
+//! redlock_free(rl);
+//! ```
+//!
+//! Compile with `pkg-config --cflags --libs redlock`, or with -lredlock.
+//!
+//! # What a lease promises
+//!
+//! While a lease is held and its time is not over, no other client that follows the same rules gets the same
+//! lock, as long as
+//!   - fewer than a quorum (N/2 + 1) of the servers lose their state or have their clock stepped,
+//!   - the rates of all clocks stay within the drift that was configured, and
+//!   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
+//!     long work.
+//!
+//! A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+//!
+//! All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
+//! ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
+//! timeout means "maybe locked": at worst nobody gets the lock for one ttl. A holder that dies costs its ttl.
+//! Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
+//! its own process holds waits for it like anybody else.
+//!
+//! # Objects
+//!
+//! All types are opaque. What a function hands out through an out parameter, or returns from a `_new`, belongs
+//! to the caller and is given back with the `_free` of its type, once; `_free(NULL)` does nothing and no
+//! `_free` fails. Objects may be freed in any order: a lease keeps what it needs of its handle. Using a pointer
+//! after its own `_free` is undefined, as in any C library.
+//!
+//! The library copies what it is given: strings, bytes, options and requests may be changed or freed as soon
+//! as the call has returned. Pointers that getters return are borrowed: they live as long as the object they
+//! were asked of and are never freed by the caller.
+//!
+//! # Strings and bytes
+//!
+//! `const char *` parameters end with NUL. Resources and tokens may hold any bytes: for each function that
+//! takes them as strings there is one whose name ends in `_bytes` and which takes pointer and length. Getters
+//! of resources and tokens return bytes that are followed by a NUL, and their length where it is wanted.
+//!
+//! # Results and errors
+//!
+//! Functions that can fail return a redlock_status_t: REDLOCK_OK (0) or one of the negative REDLOCK_E_ values.
+//! The last parameter of most of them is `redlock_error_t **error`, in which details are offered: NULL means
+//! that they are not wanted. On failure it receives a new error object, to be freed with redlock_error_free();
+//! what it held before is overwritten, not freed. On success it is untouched. All other outputs are written on
+//! success only, and are untouched on failure.
+//!
+//! NULL where it is not allowed, or a number out of its range, is REDLOCK_E_INVALID. Getters have no status:
+//! each says what it answers to NULL. A defect in the library never ends the process: it is
+//! REDLOCK_E_INTERNAL, and from then on everything that is asked of the same handle or its leases, too.
+//!
+//! # Threads
+//!
+//! `const` on a parameter means that any number of threads may use the object at the same time, and not that
+//! the call changes nothing; a parameter without `const` must not be in use elsewhere. There is no global and
+//! no per-thread state. Handles and leases may be used by all threads at once; one handle per process is
+//! enough for any number of them, and keeps one connection to each node.
+//!
+//! # Time
+//!
+//! Units are in the names. `ttl_ms` is the life of the key on the servers, `wait_ms` how long the caller is
+//! ready to wait for others: 0 makes one attempt, -1 waits without limit. Lease time goes on while the machine
+//! is suspended.
+//!
+//! # Fork and signals
+//!
+//! After fork() the handles and leases of the parent answer REDLOCK_E_FORKED in the child, where freeing them
+//! only closes descriptors: make a new handle there. The library raises no SIGPIPE, installs no signal handler
+//! and opens every descriptor close-on-exec. A signal handler that runs during a wait ends it with
+//! REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind.
+
+// One file per noun of the C interface; `build.rs` turns them into the sections of the header, in its own order.
+// `guard` and `pointer` are what all of them stand on: no panic leaves a function, and no raw pointer gets past the
+// first lines of one.
+#![allow(unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+// Each function's comment is written for C and says there what is asked of the caller.
+#![allow(clippy::missing_safety_doc)]
+// The names of the C interface.
+#![allow(non_camel_case_types)]
+
+mod error;
+mod guard;
+mod handle;
+mod inspect;
+mod lease;
+mod options;
+mod outcome;
+mod pointer;
+mod request;
+mod stats;
+mod status;
+#[cfg(test)]
+mod tests;
+mod token;
+mod version;
+
+pub use error::*;
+pub use handle::*;
+pub use inspect::*;
+pub use lease::*;
+pub use options::*;
+pub use outcome::*;
+pub use request::*;
+pub use stats::*;
+pub use status::*;
+pub use token::*;
+pub use version::*;

@@ -1,0 +1,202 @@
+//! Requests
+//!
+//! A lock with everything that can be asked for: for redlock_lock_request(). The setters copy what they are given,
+//! and on REDLOCK_E_INVALID leave the request as it was. The request itself must not be NULL.
+
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use super::error::ErrorOut;
+use super::guard::{guard, invalid, read};
+use super::pointer::{borrow_mut, bytes, give, optional_string, string, take};
+use super::status::redlock_status_t;
+use crate::engine::{Error, LockRequest};
+
+/// A description of a lock to be taken, reusable.
+///
+/// Lifetime: independent of handles and leases.
+/// Threads: any number of threads may lock by it at once; setters and redlock_request_free() need it alone.
+/// Freed by: redlock_request_free().
+pub struct redlock_request_t {
+    pub(super) engine: LockRequest,
+}
+
+/// wait_ms, timeout_ms, retries and retry_count: without limit.
+pub const REDLOCK_NO_LIMIT: i32 = -1;
+/// redlock_request_set_retries(): as often as the options of the handle say.
+pub const REDLOCK_RETRIES_OF_HANDLE: i32 = -2;
+
+/// A new request: one attempt, no resource and no ttl yet, which both must be set. Never NULL, except after a
+/// defect in the library. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn redlock_request_new() -> *mut redlock_request_t {
+    read(ptr::null_mut(), || {
+        let engine = LockRequest {
+            resource: Vec::new(),
+            ttl_ms: 0,
+            wait_ms: 0,
+            retries: None,
+            token: None,
+            tag: 0,
+            explain: false,
+        };
+        give(redlock_request_t { engine })
+    })
+}
+
+/// Frees a request. NULL is allowed. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_free(request: *mut redlock_request_t) {
+    // SAFETY: a request of the caller's, not used again, or NULL.
+    read((), || drop(unsafe { take(request) }));
+}
+
+/// What is to be locked. Not NULL, not "". Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_resource(
+    request: *mut redlock_request_t,
+    resource: *const c_char,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        // SAFETY: NULL or a string.
+        engine.resource = unsafe { string(resource, "resource") }?.to_vec();
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// redlock_request_set_resource() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_resource_bytes(
+    request: *mut redlock_request_t,
+    resource: *const c_void,
+    resource_len: usize,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        // SAFETY: NULL or as many bytes as are said.
+        engine.resource = unsafe { bytes(resource, resource_len, "resource") }?.to_vec();
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// How long the lock lasts unless it is extended, in milliseconds: at least 1. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_ttl_ms(request: *mut redlock_request_t, ttl_ms: u64) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        if ttl_ms == 0 {
+            return Err(invalid("ttl_ms is 0"));
+        }
+        engine.ttl_ms = ttl_ms;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// How long to wait while somebody else holds the lock, in milliseconds: 0 makes one attempt (the default),
+/// REDLOCK_NO_LIMIT waits without limit. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_wait_ms(
+    request: *mut redlock_request_t,
+    wait_ms: i64,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        if wait_ms < i64::from(REDLOCK_NO_LIMIT) {
+            return Err(invalid(format!("wait_ms is {wait_ms}")));
+        }
+        engine.wait_ms = wait_ms;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// How often a failed attempt is repeated within wait_ms: 0 and more, REDLOCK_NO_LIMIT, or
+/// REDLOCK_RETRIES_OF_HANDLE (the default). Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_retries(
+    request: *mut redlock_request_t,
+    retries: i64,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.retries = match u64::try_from(retries) {
+            Ok(count) => Some(count),
+            // Nobody lives to see the difference.
+            Err(_) if retries == i64::from(REDLOCK_NO_LIMIT) => Some(u64::MAX),
+            Err(_) if retries == i64::from(REDLOCK_RETRIES_OF_HANDLE) => None,
+            Err(_) => return Err(invalid(format!("retries is {retries}"))),
+        };
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// A token of one's own instead of a fresh one per attempt; NULL for fresh ones (the default). It must differ
+/// from every other token that is in use for this resource anywhere: a token used twice makes two holders one.
+/// Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_token(
+    request: *mut redlock_request_t,
+    token: *const c_char,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        // SAFETY: NULL or a string.
+        engine.token = own_token(unsafe { optional_string(token) })?;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// redlock_request_set_token() for any bytes, at least one; NULL and 0 for fresh tokens. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_token_bytes(
+    request: *mut redlock_request_t,
+    token: *const c_void,
+    token_len: usize,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        // SAFETY: NULL or as many bytes as are said.
+        let given = unsafe { bytes(token, token_len, "token") }?;
+        engine.token = own_token((!token.is_null()).then_some(given))?;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// A number by which redlock_cancel() can end the operation; several may carry the same. 0 for none (the
+/// default). Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_tag(request: *mut redlock_request_t, tag: u64) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.tag = tag;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// # Safety
+/// `request` is NULL or a live request that nobody else uses now.
+unsafe fn set(
+    request: *mut redlock_request_t,
+    change: impl FnOnce(&mut LockRequest) -> Result<(), Error>,
+) -> redlock_status_t {
+    guard(ErrorOut::unwanted(), || {
+        // SAFETY: as promised.
+        let request = unsafe { borrow_mut(request, "request") }?;
+        change(&mut request.engine)
+    })
+}
+
+fn own_token(given: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
+    match given {
+        Some([]) => Err(invalid("token is empty")),
+        given => Ok(given.map(<[u8]>::to_vec)),
+    }
+}

@@ -1,0 +1,202 @@
+//! The C header and the shared library as a C programmer meets them: compilers, linker, exported names.
+//!
+//! Needs gcc or clang; whichever of them is missing is left out.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
+const C_COMPILERS: [&str; 2] = ["gcc", "clang"];
+const CPP_COMPILERS: [&str; 2] = ["g++", "clang++"];
+const C_STANDARDS: [&str; 4] = ["c99", "c11", "c17", "c2x"];
+const CPP_STANDARDS: [&str; 5] = ["c++11", "c++14", "c++17", "c++20", "c++2b"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn committed_header() -> String {
+    fs::read_to_string(root().join("include/redlock.h")).expect("include/redlock.h is there")
+}
+
+/// The library that cargo built together with this test.
+fn shared_library() -> PathBuf {
+    let beside_us = env::current_exe().expect("we are a file").with_file_name("libredlock.so");
+    assert!(beside_us.is_file(), "{} is there", beside_us.display());
+    beside_us
+}
+
+fn available(compilers: &[&'static str]) -> Vec<&'static str> {
+    let found = compilers.iter().copied().filter(|name| Command::new(name).arg("--version").output().is_ok());
+    let found: Vec<_> = found.collect();
+    assert!(!found.is_empty(), "one of {compilers:?} is needed");
+    found
+}
+
+fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{said}", output.status);
+    output
+}
+
+fn stdout(command: &mut Command) -> String {
+    String::from_utf8(run(command).stdout).expect("ASCII")
+}
+
+/// A compiler that finds the header and lets no warning pass.
+fn compiler(name: &str, standard: &str) -> Command {
+    let mut command = Command::new(name);
+    command.args(WARNINGS).arg(format!("-std={standard}")).arg("-I").arg(root().join("include"));
+    if C_COMPILERS.contains(&name) {
+        command.arg("-Wstrict-prototypes");
+    }
+    command
+}
+
+fn scratch(name: impl AsRef<OsStr>) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name.as_ref())
+}
+
+fn compiles_everywhere(compilers: &[&'static str], standards: &[&str], language: &str) {
+    let here = root().join("tests/header");
+    for compiler_name in available(compilers) {
+        for standard in standards {
+            // By itself: it must not lean on what was included before it.
+            let mut alone = compiler(compiler_name, standard);
+            run(alone.args(["-fsyntax-only", "-x", language]).arg(root().join("include/redlock.h")));
+            let program = scratch(format!("header-{compiler_name}-{standard}"));
+            let mut both = compiler(compiler_name, standard);
+            both.args(["-x", language]).arg(here.join("unit.c")).arg(here.join("other_unit.c"));
+            run(both.arg("-o").arg(&program));
+            run(&mut Command::new(program));
+        }
+    }
+}
+
+#[test]
+fn the_header_compiles_without_a_warning_as_c99_to_c23() {
+    compiles_everywhere(&C_COMPILERS, &C_STANDARDS, "c");
+}
+
+#[test]
+fn the_header_compiles_without_a_warning_as_cpp11_to_cpp23() {
+    compiles_everywhere(&CPP_COMPILERS, &CPP_STANDARDS, "c++");
+}
+
+#[test]
+fn the_header_is_what_the_sources_generate() {
+    let generated = include_str!(concat!(env!("OUT_DIR"), "/redlock.h"));
+    assert!(committed_header() == generated, "include/redlock.h differs from what build.rs makes of src/ffi");
+}
+
+#[test]
+fn the_header_in_git_is_what_the_sources_generate() {
+    let git = Command::new("git").current_dir(root()).args(["show", ":include/redlock.h"]).output();
+    let Some(output) = git.ok().filter(|output| output.status.success()) else {
+        println!("not a git checkout");
+        return;
+    };
+    assert!(
+        output.stdout == committed_header().as_bytes(),
+        "include/redlock.h was generated anew: review it as an ABI change and add it to the commit"
+    );
+}
+
+#[test]
+fn header_and_library_are_of_one_version() {
+    let library = shared_library();
+    let folder = library.parent().expect("a file has a folder");
+    for compiler_name in available(&C_COMPILERS) {
+        let program = scratch(format!("version-{compiler_name}"));
+        let mut command = compiler(compiler_name, "c99");
+        command.arg(root().join("tests/header/version.c")).arg("-o").arg(&program).arg(&library);
+        run(&mut command);
+        // The program asks for the soname, which is a link that installing makes.
+        let link = scratch("libredlock.so.0");
+        if fs::read_link(&link).ok().as_deref() != Some(&library) {
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&library, &link).expect("the scratch directory is writable");
+        }
+        run(Command::new(program)
+            .env("LD_LIBRARY_PATH", format!("{}:{}", link.parent().unwrap().display(), folder.display())));
+    }
+}
+
+#[test]
+fn the_library_exports_exactly_what_the_header_declares() {
+    let symbols = stdout(Command::new("nm").args(["-D", "--defined-only", "--format=posix"]).arg(shared_library()));
+    let exported: BTreeSet<&str> = symbols.lines().filter_map(|line| line.split(' ').next()).collect();
+    let header = committed_header();
+    let code = header.lines().filter(|line| !line.starts_with("//") && !line.starts_with([' ', '#']));
+    let declared: BTreeSet<&str> = code.filter_map(|line| line.split_once('(')).map(|(head, _)| name(head)).collect();
+    assert!(declared.len() > 50, "declarations are found");
+    assert_eq!(exported, declared);
+    for symbol in &declared {
+        assert!(symbol.starts_with("redlock_"), "{symbol}");
+    }
+}
+
+/// `redlock_t *redlock_new` → `redlock_new`
+fn name(declarator: &str) -> &str {
+    declarator.rsplit([' ', '*']).next().expect("rsplit yields something")
+}
+
+#[test]
+fn every_macro_of_the_header_has_the_prefix_and_is_one_operand() {
+    let header = committed_header();
+    for define in header.lines().filter_map(|line| line.strip_prefix("#define ")) {
+        assert!(define.starts_with("REDLOCK_"), "{define}");
+        assert!(!define.contains(" -"), "{define} needs parentheses");
+    }
+}
+
+#[test]
+fn every_function_says_since_when_it_exists_and_every_type_whose_it_is() {
+    let header = committed_header();
+    let mut comment = String::new();
+    for line in header.lines() {
+        if let Some(text) = line.strip_prefix("///") {
+            comment.push_str(text);
+        } else if line.is_empty() {
+            comment.clear();
+        } else if line.starts_with("typedef struct") {
+            for promise in ["Lifetime: ", "Threads: ", "Freed by: "] {
+                assert!(comment.contains(promise), "{line} lacks {promise}");
+            }
+        } else if !line.starts_with([' ', '#', '/', '}']) && line.contains('(') {
+            assert!(comment.contains("Since "), "{line}");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_library_carries_its_soname_and_cannot_be_unloaded() {
+    let dynamic = stdout(Command::new("readelf").args(["-d", "--wide"]).arg(shared_library()));
+    assert!(dynamic.contains("[libredlock.so.0]"), "{dynamic}");
+    assert!(dynamic.contains("NODELETE"), "{dynamic}");
+}
+
+#[test]
+fn the_examples_compile_without_a_warning() {
+    let folder = fs::read_dir(root().join("examples-c")).expect("examples-c is there");
+    let files = folder.map(|entry| entry.expect("readable").path());
+    let examples: Vec<_> = files.filter(|path| path.extension() == Some(OsStr::new("c"))).collect();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for compiler_name in available(&C_COMPILERS) {
+        for example in &examples {
+            let program = scratch(format!("{}-{compiler_name}", example.file_stem().unwrap().display()));
+            run(compiler(compiler_name, "c99")
+                .arg(example)
+                .arg("-pthread")
+                .arg("-o")
+                .arg(program)
+                .arg(shared_library()));
+        }
+    }
+}
