@@ -163,11 +163,12 @@ impl Link {
 
     /// Answers the server's greeting as far as it has arrived. `Some`: the connection is ready.
     pub(crate) fn continue_handshake(&mut self) -> Result<Option<Event>, Fault> {
-        while let Some(frame_end) = self.next_frame()? {
+        while let Some(frame_end) = self.next_frame().map_err(|fault| self.without_quotation(fault))? {
             let Phase::Greeting { handshake, since_mono_ns, .. } = &mut self.phase else { return Ok(None) };
             let since_mono_ns = *since_mono_ns;
             let frame = &self.incoming[self.consumed..frame_end];
-            let greeting = handshake.on_frame(frame, &mut self.outgoing)?;
+            let greeting = handshake.on_frame(frame, &mut self.outgoing);
+            let greeting = greeting.map_err(|fault| self.without_quotation(fault))?;
             self.consume(frame_end);
             if let Some(greeting) = greeting {
                 let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
@@ -181,6 +182,14 @@ impl Link {
         }
         self.flush()?;
         Ok(None)
+    }
+
+    /// What a peer says while it is told the password may repeat it, also where it is no frame.
+    fn without_quotation(&self, fault: Fault) -> Fault {
+        match self.login.password {
+            Some(_) if fault.text.starts_with("not RESP") => Fault::new(fault.kind, "not RESP"),
+            _ => fault,
+        }
     }
 
     /// The end of the next complete frame, which begins at [`Link::frame`]'s start.
