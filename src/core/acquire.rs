@@ -86,7 +86,7 @@ impl Machine {
     }
 
     /// A node answered a SET. A definite answer that comes after the node was given up still counts: its bound is
-    /// measured from the moment of the request.
+    /// measured from the moment of the request. But a lease that had expired by then stays over.
     pub(super) fn on_vote(
         &mut self,
         cx: &mut Context<'_>,
@@ -96,6 +96,10 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        if lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, cx.now) {
+            self.publish(cx.now, lease_key);
+        }
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
         let answer = match reply {
             Reply::Done => {
