@@ -185,9 +185,11 @@ impl World {
             Event::ToClient(conn) => self.deliver_to_client(conn as usize),
             Event::Wake(client) => {
                 let client = client as usize;
-                if self.clients[client].wake_ns == self.now && self.is_running(client) {
+                if self.clients[client].wake_ns == self.now {
                     self.clients[client].wake_ns = u64::MAX;
-                    self.attend(client);
+                    if self.is_running(client) {
+                        self.attend(client);
+                    }
                 }
             }
             Event::Resume(client) => {
@@ -565,11 +567,8 @@ impl World {
             let token = TokenId::of(token);
             let fate = self.clients[token.client].fate(token);
             match change {
-                Change::Granted => {
-                    fate.granted |= 1 << node;
-                    fate.deleted &= !(1 << node);
-                }
-                Change::Deleted => fate.deleted |= 1 << node,
+                Change::Granted => fate.granted |= 1 << node,
+                Change::Deleted => fate.deleted_ns[node] = now,
                 Change::Extended => fate.extended_ns[node] = now,
             }
             self.invalidate(node, 1 << node::resource_of(key));
