@@ -26,7 +26,7 @@ mod tests {
     fn connected(run_ids: &[&str]) -> Vec<Node> {
         let node = |run_id: &&str| {
             let mut node = Node::new();
-            node.connected((*run_id).to_owned());
+            node.connected(server(run_id));
             node
         };
         run_ids.iter().map(node).collect()

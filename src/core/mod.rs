@@ -18,10 +18,12 @@ pub mod time;
 pub mod validity;
 
 mod acquire;
+mod auto;
 mod extend;
 mod guard;
 mod inspect;
 mod lease;
+mod loss;
 mod node;
 mod ops;
 mod ready;
@@ -29,3 +31,4 @@ mod release;
 mod resources;
 mod round;
 mod timers;
+mod wait;

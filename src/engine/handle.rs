@@ -100,6 +100,9 @@ impl Redlock {
             retries: request.retries,
             token,
             explain: request.explain,
+            auto_extend: false,
+            max_hold_ms: None,
+            watch: false,
         });
         match self.shared.call_with(operation, CallOptions { tag: request.tag, is_wait: true })? {
             Success::Locked { lease, token, cell } => {

@@ -19,7 +19,7 @@ const OUTGOING_BYTES_MAX: usize = 64 << 20;
 const REST_MIN_MS: u64 = 10;
 const REST_MAX_MS: u64 = 1_000;
 
-/// A connection that lived longer than this is dialled again at once.
+/// A connection that lived longer than this, or was of use, is dialled again at once.
 const STEADY_NS: u64 = 1_000 * NS_PER_MS;
 
 /// Buffers larger than this are given back to the allocator once they are empty.
@@ -57,6 +57,8 @@ pub(crate) struct Link {
     /// A connection that we gave up and that the server may still have.
     abandoned: Option<Identity>,
     failures: u32,
+    /// The connection has answered a request: whoever cut it, the server was not what failed.
+    was_of_use: bool,
     poll_set: u64,
 }
 
@@ -74,6 +76,7 @@ impl Link {
             cutter: Cutter::new(),
             abandoned: None,
             failures: 0,
+            was_of_use: false,
             poll_set: 0,
         }
     }
@@ -181,6 +184,7 @@ impl Link {
 
     /// That frame has been understood.
     pub(crate) fn consume(&mut self, frame_end: usize) {
+        self.was_of_use |= matches!(self.phase, Phase::Ready { .. });
         self.consumed = frame_end;
         self.cutter = Cutter::new();
         if self.consumed == self.incoming.len() {
@@ -278,13 +282,14 @@ impl Link {
                 (now.mono_ns.saturating_sub(*since_mono_ns), true)
             }
         };
-        let rest_ms = if is_ready && lived_ns >= STEADY_NS {
+        let rest_ms = if is_ready && (lived_ns >= STEADY_NS || self.was_of_use) {
             self.failures = 0;
             0
         } else {
             self.failures = self.failures.saturating_add(1);
             REST_MIN_MS.saturating_mul(1 << (self.failures - 1).min(10)).min(REST_MAX_MS)
         };
+        self.was_of_use = false;
         self.outgoing.clear();
         self.sent = 0;
         self.incoming.clear();

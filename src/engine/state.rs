@@ -124,6 +124,7 @@ impl State {
                 Output::Send { node, request } => self.links[node].queue(&mut self.encoder, &request),
                 Output::Reset { node } => self.links[node].give_up(now),
                 Output::Completed { op, result } => self.completed(op, result),
+                Output::Extended { .. } => {}
                 Output::Lease { lease, view } => {
                     let is_taken = self.cells.get(lease).is_none_or(|cell| cell.update(view));
                     if !is_taken {
