@@ -19,6 +19,7 @@ impl Machine {
         let may_wait = params.wait_ms != Some(0);
         let retries = params.retries.or(self.config.retry_count);
         let key = params.key.clone();
+        self.reuses_tokens |= params.token.is_some();
         let op = self.ops.insert(Op::Lock(Box::new(LockOp {
             params,
             submitted: cx.now,
