@@ -126,7 +126,7 @@ impl World {
     }
 
     pub fn check_completion(&mut self, client: usize, pending: &Pending, result: &Result<Completion, Failure>) {
-        if self.trace.is_some() {
+        if self.is_told {
             let text = match result {
                 Ok(completion) => format!("{completion:?}"),
                 Err(failure) => failure.to_string(),
@@ -171,6 +171,13 @@ impl World {
                 }
             }
             (Asked::Ready, Completion::Done) => {}
+            (Asked::WaitLost { claim }, Completion::Done) => {
+                let claim = self.clients[client].claims[claim];
+                let lease_ns = self.clients[client].now(self.now).lease_ns;
+                if claim.state != LeaseState::Held || claim.valid_until_ns <= lease_ns {
+                    self.fail(FINALITY, format!("{} is over and is said to be held", named(claim.token)));
+                }
+            }
             (asked, completion) => self.fail(REPORTS, format!("{asked:?} ended with {completion:?}")),
         }
     }

@@ -74,6 +74,7 @@ pub enum Asked {
     Lock { resource: u8, own_token: bool },
     Unlock { claim: usize },
     Extend { claim: usize, ttl_ms: u64 },
+    WaitLost { claim: usize },
     UnlockToken { token: TokenId },
     ExtendToken { token: TokenId, ttl_ms: u64 },
     Inspect,
