@@ -35,11 +35,12 @@ fn install_handlers() {
     });
 }
 
-type Waiting = thread::JoinHandle<Result<Lease, Error>>;
+type Waiting = thread::JoinHandle<Result<(), Error>>;
 
+/// Waits for the lock, and gives it back at once.
 fn wait_in_thread(handle: &Redlock, key: &str) -> Waiting {
     let (handle, request) = (handle.clone(), request(key, -1));
-    thread::spawn(move || handle.lock(&request))
+    thread::spawn(move || handle.lock(&request)?.unlock())
 }
 
 fn send(thread: &Waiting, signal: libc::c_int) {
@@ -73,7 +74,7 @@ fn a_signal_ends_a_wait_and_leaves_no_key() {
         assert_interrupted(leader);
         assert!(!last.is_finished(), "only who gets the signal is interrupted");
         lease.unlock().expect("ours");
-        last.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        last.join().expect("no panic").expect("its turn");
         assert_gone(&cluster, &key);
     }
 }
@@ -142,7 +143,7 @@ fn signals_end_no_wait_of_a_handle_that_is_not_interruptible() {
     }
     lease.unlock().expect("ours");
     for waiting in waiting {
-        waiting.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        waiting.join().expect("no panic").expect("its turn");
     }
 }
 
@@ -241,7 +242,7 @@ fn a_child_forked_while_others_wait_answers_at_once() {
     }
     lease.unlock().expect("ours");
     for waiting in waiting {
-        waiting.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        waiting.join().expect("no panic").expect("its turn");
     }
     assert_gone(&cluster, &key);
 }
