@@ -114,7 +114,7 @@ fn a_signal_does_not_disturb_what_is_over_in_a_moment() {
                 lease.extend(TTL_MS)?;
                 lease.unlock()?;
             }
-            handle.lock(&request(&key, 0))
+            Ok(())
         }
     });
     let before = HANDLED.load(Ordering::SeqCst);
@@ -122,10 +122,7 @@ fn a_signal_does_not_disturb_what_is_over_in_a_moment() {
         send(&busy, libc::SIGUSR1);
         thread::sleep(Duration::from_micros(300));
     }
-    match busy.join().expect("no panic") {
-        Ok(lease) => lease.unlock().expect("ours"),
-        Err(error) => assert_eq!(error.status, Status::Interrupted, "{error}"),
-    }
+    busy.join().expect("no panic").expect("extensions and releases end by themselves");
     assert!(HANDLED.load(Ordering::SeqCst) > before);
 }
 
