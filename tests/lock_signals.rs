@@ -269,3 +269,49 @@ fn a_child_makes_a_handle_of_its_own_with_tokens_of_its_own() {
     assert_ne!(theirs, lease.token());
     lease.unlock().expect("ours");
 }
+
+/// The child's duplicates of the descriptors must not keep the parent's connections open.
+#[test]
+fn a_living_child_does_not_keep_the_parents_connections_open() {
+    let cluster = Cluster::start(3);
+    let handle = connect(&cluster);
+    lock(&handle, "living").unlock().expect("ours");
+    // SAFETY: the child only sleeps until it is killed, or for 20 s.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: both are async-signal-safe.
+        unsafe {
+            libc::sleep(20);
+            libc::_exit(0);
+        }
+    }
+    handle.close();
+    let is_closed = wait_for(Duration::from_secs(5), || cluster.iter().all(|node| node.client_list().is_empty()));
+    // SAFETY: the child made above, which nobody has waited for yet.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::waitpid(pid, std::ptr::null_mut(), 0);
+    }
+    assert!(is_closed, "{:?}", cluster[0].client_list());
+}
+
+#[test]
+fn broken_connections_raise_no_sigpipe() {
+    // SAFETY: back to the default action, which Rust's runtime had replaced; it would end this process.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let cluster = Cluster::start(3);
+    let proxies: Vec<Proxy> = cluster.iter().map(|node| Proxy::to(node.port())).collect();
+    let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
+    let handle = connect_with(&urls, &options());
+    for _ in 0..20 {
+        let lease = lock(&handle, "pipe");
+        proxies.iter().for_each(Proxy::reset_all);
+        let _ = lease.unlock();
+        let _ = lease.extend(TTL_MS);
+        assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && debts(&handle) == 0));
+    }
+    cluster.iter().for_each(support::Node::kill);
+    let error = handle.lock(&request("pipe", 0)).expect_err("nobody is there");
+    assert_eq!(error.status, Status::NoQuorum, "{error}");
+}

@@ -139,21 +139,21 @@ fn a_wait_ends_at_its_deadline_whatever_the_nodes_do() {
     let cluster = Cluster::start(3);
     let (holder, waiter) = (connect(&cluster), connect_with(&cluster.urls(), &short_options(200, 400)));
     let _lease = lock(&holder, "deadline");
-    for trouble in [None, Some(Node::stop as fn(&Node)), Some(Node::kill)] {
-        if let Some(trouble) = trouble {
-            trouble(&cluster[0]);
-            trouble(&cluster[1]);
-        }
+    let assert_punctual = || {
         let begun = Instant::now();
         let error = waiter.lock(&request("deadline", 1_000)).expect_err("held, or nobody there");
         assert!(matches!(error.status, Status::NotAcquired | Status::NoQuorum), "{error}");
         assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
         assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-        if trouble == Some(Node::stop as fn(&Node)) {
-            cluster[0].cont();
-            cluster[1].cont();
-        }
-    }
+    };
+    let majority = [&cluster[0], &cluster[1]];
+    assert_punctual();
+    majority.iter().for_each(|node| node.stop());
+    assert_punctual();
+    majority.iter().for_each(|node| node.cont());
+    assert_punctual();
+    majority.iter().for_each(|node| node.kill());
+    assert_punctual();
 }
 
 #[test]
