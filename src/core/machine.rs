@@ -46,6 +46,8 @@ pub struct Machine {
     /// Extensions that nobody asked for, and how they ended.
     extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
+    /// A caller has chosen a token itself.
+    pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
 }
 
@@ -64,6 +66,7 @@ impl Machine {
             runnable: VecDeque::new(),
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
+            reuses_tokens: false,
             out: VecDeque::new(),
         }
     }
@@ -145,6 +148,12 @@ impl Machine {
             counters.reconnects = node.connections.saturating_sub(1);
         }
         stats
+    }
+
+    /// Whether the node is connected.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node].link == Link::Up
     }
 
     /// How many nodes there are.
@@ -261,8 +270,17 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            self.release_on(now, to, debt, None);
+            if !self.is_in_use_again(&debt) {
+                self.release_on(now, to, debt, None);
+            }
         }
+    }
+
+    /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
+    /// the key of a later one, which has debts of its own when it ends.
+    fn is_in_use_again(&self, debt: &Debt) -> bool {
+        let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
+        self.reuses_tokens && self.leases.values().any(is_it)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
