@@ -186,6 +186,7 @@ impl World {
                     self.clients[client].wake_ns = u64::MAX;
                     if self.is_running(client) {
                         self.attend(client);
+                        self.check_progress(client);
                     }
                 }
             }
