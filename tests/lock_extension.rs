@@ -70,7 +70,10 @@ fn an_extension_confirmed_by_a_minority_fails_and_takes_nothing() {
     cluster.iter().take(3).for_each(support::Node::cont);
     assert_eq!(cluster.holding(&key), 5, "a failed extension releases nothing");
     assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 5));
-    assert!(wait_for(Duration::from_secs(5), || lease.valid_until_ns() > before + second_ns), "late confirmations count");
+    assert!(
+        wait_for(Duration::from_secs(5), || lease.valid_until_ns() > before + second_ns),
+        "late confirmations count"
+    );
     lease.extend(20 * TTL_MS).expect("all nodes answer again");
     lease.unlock().expect("ours");
     assert_gone(&cluster, &key);

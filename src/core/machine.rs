@@ -150,6 +150,12 @@ impl Machine {
         stats
     }
 
+    /// Whether the node is connected.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node].link == Link::Up
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn node_count(&self) -> usize {

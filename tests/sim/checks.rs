@@ -84,7 +84,8 @@ impl World {
     fn check_backing(&mut self, client: usize, at: usize) {
         let claim = self.clients[client].claims[at];
         let of = &self.clients[client];
-        if self.is_calm && claim.is_let_go || !claim.is_active(of.now(self.now).lease_ns) || self.is_robbed(claim.token) {
+        if self.is_calm && claim.is_let_go || !claim.is_active(of.now(self.now).lease_ns) || self.is_robbed(claim.token)
+        {
             return;
         }
         let until_ns = self.clients[client].when_lease(claim.valid_until_ns);
@@ -236,7 +237,10 @@ impl World {
         let mono_ns = of.now(self.now).mono_ns;
         if let Some(late) = of.pending.iter().find(|pending| pending.must_end_mono_ns < mono_ns) {
             let late_ms = (mono_ns - late.must_end_mono_ns) / 1_000_000;
-            self.fail(ENDING, format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked));
+            self.fail(
+                ENDING,
+                format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked),
+            );
         }
     }
 

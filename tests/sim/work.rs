@@ -148,7 +148,12 @@ impl World {
             Asked::Lock { .. } => {
                 let Some(params) = params else { return };
                 wait_ms = params.wait_ms;
-                tell!(self, "c{client}.{worker} locks {:?} wait {wait_ms:?} ttl {}", params.key[2] as char, params.ttl_ms);
+                tell!(
+                    self,
+                    "c{client}.{worker} locks {:?} wait {wait_ms:?} ttl {}",
+                    params.key[2] as char,
+                    params.ttl_ms
+                );
                 Operation::Lock(params)
             }
             Asked::Unlock { claim } => {
