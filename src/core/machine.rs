@@ -20,6 +20,7 @@ use super::quorum::quorum;
 use super::report::{Failure, Status};
 use super::request::{Fault, FaultKind, NodeId, Reply, Request, RequestKind, ServerInfo};
 use super::resources::Resources;
+use super::server_time::ServerTime;
 use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
 use super::timers::Timers;
@@ -44,6 +45,8 @@ pub struct Machine {
     pub(super) timers: Timers,
     pub(super) runnable: VecDeque<OpKey>,
     pub(super) stats: Stats,
+    /// The largest ttl that this handle has been asked for.
+    pub(super) largest_ttl_ms: u64,
     out: VecDeque<Output>,
 }
 
@@ -61,12 +64,14 @@ impl Machine {
             timers: Timers::default(),
             runnable: VecDeque::new(),
             stats: Stats::default(),
+            largest_ttl_ms: 0,
             out: VecDeque::new(),
         }
     }
 
     /// Begins an operation. It may already be completed when this returns; its [`Output::Completed`] says so.
     pub fn submit(&mut self, cx: &mut Context<'_>, operation: Operation) -> OpKey {
+        self.note_ttl(&operation);
         let op = match operation {
             Operation::Lock(params) => self.submit_lock(cx, params),
             Operation::Unlock { lease } => self.submit_unlock(cx, lease),
@@ -229,11 +234,13 @@ impl Machine {
     }
 
     fn node_up(&mut self, cx: &mut Context<'_>, up: NodeId, info: ServerInfo) {
-        if let Some(fault) = guard::refusal(&self.nodes, up, &info) {
+        if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
             return self.node_down(cx, up, fault);
         }
+        self.meet(cx, up, &info);
         let node = &mut self.nodes[up];
+        node.time = ServerTime::new(info.time_us, cx.now.mono_ns);
         node.connected(info.run_id);
         node.forget_void_debts(cx.now);
         self.pay_debts(cx.now, up);
@@ -281,6 +288,7 @@ impl Machine {
             return;
         };
         node.judged = node.judged.saturating_sub(1);
+        node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
         counters.latency_ns_sum += cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);

@@ -27,4 +27,7 @@ mod ready;
 mod release;
 mod resources;
 mod round;
+#[cfg(test)]
+mod scripted;
+mod server_time;
 mod timers;

@@ -288,6 +288,15 @@ impl Shared {
         Ok(stats)
     }
 
+    pub(crate) fn node_notes(&self) -> Result<Vec<Box<str>>, Error> {
+        let state = self.enter()?;
+        let now = self.clock.now();
+        let note = |node| state.machine.node_note(now, node).unwrap_or_default();
+        let notes = (0..self.urls.len()).map(note).collect();
+        self.leave(state);
+        Ok(notes)
+    }
+
     /// Ends the calls inside, gives the nodes one node timeout to confirm releases, and closes the connections.
     /// In a forked child the descriptors are closed when the last owner is gone; nothing is said to any server.
     pub(crate) fn close(&self) {
