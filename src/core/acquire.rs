@@ -1,14 +1,17 @@
 //! Acquisition: attempts, votes, cleaning up, pauses (the Redis "Distributed Locks" page, with early decisions).
 
+use super::auto::Auto;
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
 use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
 use super::report::{Failure, Status};
-use super::request::{Bytes, MAX_NODES, NodeId, Reply, Request};
+use super::request::{MAX_NODES, NodeId, Reply, Request};
 use super::round::{Answer, Round};
 use super::time::{NS_PER_MS, Now};
+use super::timers::Sleeper;
+use super::wait::Watch;
 
 impl Machine {
     pub(super) fn submit_lock(&mut self, cx: &mut Context<'_>, params: LockParams) -> OpKey {
@@ -23,6 +26,12 @@ impl Machine {
             attempts_left: retries.map(|retries| retries.saturating_add(1)),
             is_queued: may_wait,
             phase: Phase::Eager,
+            is_staged: false,
+            was_staged: false,
+            has_rivals: false,
+            is_woken: false,
+            lost_races: 0,
+            watch: Watch::default(),
             wake_at: None,
             last_votes: Round::default(),
             left_ms: [None; MAX_NODES],
@@ -35,7 +44,7 @@ impl Machine {
         op
     }
 
-    /// The operation was woken: by its timer, by the one before it in the queue, or by a release nearby.
+    /// The operation was woken: by its timer, by the one before it in the queue, by a push, or by a release nearby.
     pub(super) fn resume_lock(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         match lock.phase {
@@ -45,6 +54,9 @@ impl Machine {
                 self.complete(op, Err(Failure::plain(Status::NotAcquired, detail)));
             }
             Phase::Eager | Phase::Pause => self.attempt(cx, op),
+            Phase::Settle => self.rest(cx, op),
+            Phase::Watch => self.resume_watch(cx, op),
+            Phase::Attempt(attempt) if lock.is_staged => self.ask_next_first(cx, op, attempt),
             Phase::Queued | Phase::Attempt(_) | Phase::Explain(_) => {}
         }
     }
@@ -54,35 +66,78 @@ impl Machine {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         let holder = self.resources.holder(&lock.params.key).and_then(|holder| self.leases.get(holder));
         if holder.is_some_and(|holder| holder.is_held(self.quorum, cx.now)) {
-            self.pause(cx, op);
+            self.rest(cx, op);
         } else {
             self.attempt(cx, op);
         }
     }
 
-    /// Asks all nodes at once, with a token that was never used before: a late SET of an earlier attempt can then
-    /// never be taken for this one's.
-    fn attempt(&mut self, cx: &mut Context<'_>, op: OpKey) {
+    /// Asks the nodes, with a token that was never used before: a late SET of an earlier attempt can then never be
+    /// taken for this one's. All nodes at once, unless rivals were seen: then one node first, the same for all rivals.
+    pub(super) fn attempt(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
-        let (key, ttl_ms) = (lock.params.key.clone(), lock.params.ttl_ms);
+        let (key, ttl_ms, is_staged) = (lock.params.key.clone(), lock.params.ttl_ms, lock.has_rivals);
         lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
-        let attempt = self.leases.insert(Lease::attempt(op, key.clone(), token.clone(), ttl_ms, cx.now));
+        let attempt = self.leases.insert(Lease::attempt(op, key, token, ttl_ms, cx.now));
         lock.phase = Phase::Attempt(attempt);
-        if let Some(due) = lock.wake_at.take() {
-            self.timers.clear(due, op);
-        }
+        lock.watch.begin_attempt();
+        (lock.is_staged, lock.was_staged) = (is_staged, is_staged);
+        self.timers.set(Sleeper::Op(op), &mut lock.wake_at, None);
         self.stats.attempts += 1;
+        if is_staged {
+            self.ask_next_first(cx, op, attempt);
+        } else {
+            self.ask_the_rest(cx, attempt);
+            self.judge_attempt(cx, op, attempt);
+        }
+    }
+
+    fn ask_vote(&mut self, cx: &mut Context<'_>, attempt: LeaseKey, node: NodeId) {
+        let lease = &self.leases[attempt];
+        let (token, ttl_ms) = (lease.token.clone(), lease.ttl_ms);
+        let request = Request::Set { key: lease.key.clone(), token, ttl_ms };
+        let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: attempt, ttl_ms });
+        let votes = &mut self.leases[attempt].votes;
+        match refusal {
+            None => votes.await_answer(node),
+            Some(fault) => votes.answer(node, Answer::Failed(fault.into()), cx.now),
+        }
+    }
+
+    fn ask_the_rest(&mut self, cx: &mut Context<'_>, attempt: LeaseKey) {
         for node in 0..self.nodes.len() {
-            let request = Request::Set { key: key.clone(), token: token.clone(), ttl_ms };
-            let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: attempt, ttl_ms });
-            let votes = &mut self.leases[attempt].votes;
-            match refusal {
-                None => votes.await_answer(node),
-                Some(fault) => votes.answer(node, Answer::Failed(fault.into()), cx.now),
+            if matches!(self.leases[attempt].votes.of(node), Answer::Unasked) {
+                self.ask_vote(cx, attempt, node);
             }
         }
+    }
+
+    /// The first-asked node, or the next one when it is silent or fails. When nobody is left, the votes decide.
+    fn ask_next_first(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
+        let (count, primary) = (self.nodes.len(), self.primary(&self.leases[attempt].key));
+        for node in (0..count).map(|step| (primary + step) % count) {
+            if !matches!(self.leases[attempt].votes.of(node), Answer::Unasked) {
+                continue;
+            }
+            self.ask_vote(cx, attempt, node);
+            if matches!(self.leases[attempt].votes.of(node), Answer::Awaited) {
+                let due = cx.now.mono_ns.saturating_add(self.patience_ns());
+                if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+                    self.timers.set(Sleeper::Op(op), &mut lock.wake_at, Some(due));
+                }
+                return;
+            }
+        }
+        self.end_stage(op);
         self.judge_attempt(cx, op, attempt);
+    }
+
+    fn end_stage(&mut self, op: OpKey) {
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            lock.is_staged = false;
+            self.timers.set(Sleeper::Op(op), &mut lock.wake_at, None);
+        }
     }
 
     /// A node answered a SET. A definite answer that comes after the node was given up still counts: its bound is
@@ -143,6 +198,18 @@ impl Machine {
     pub(super) fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
         let Some(lease) = self.leases.get(attempt) else { return };
         let tally = lease.votes.tally();
+        if matches!(self.ops.get(op), Some(Op::Lock(lock)) if lock.is_staged) {
+            if tally.done > 0 {
+                self.end_stage(op);
+                self.ask_the_rest(cx, attempt);
+                self.judge_attempt(cx, op, attempt);
+            } else if tally.not > 0 {
+                self.attempt_failed(cx, op, attempt);
+            } else if tally.awaited == 0 {
+                self.ask_next_first(cx, op, attempt);
+            }
+            return;
+        }
         if tally.done < self.quorum && tally.done + tally.awaited >= self.quorum {
             return;
         }
@@ -170,6 +237,13 @@ impl Machine {
         self.stats.acquired += 1;
         if let Some(Op::Lock(lock)) = self.ops.get(op) {
             self.stats.acquire_ns_sum += cx.now.mono_ns.saturating_sub(lock.submitted.mono_ns);
+            if lock.params.auto_extend {
+                lease.auto = Some(Auto::new(lock.params.ttl_ms, lock.params.max_hold_ms, cx.now));
+            }
+            if lock.params.auto_extend || lock.params.watch {
+                self.watch_lease(cx, acquired);
+                self.plan_extension(cx.now, acquired);
+            }
         }
         self.complete(op, Ok(Completion::Locked { lease: acquired, token, view }));
     }
@@ -186,7 +260,7 @@ impl Machine {
         let has_time = lock.deadline_mono_ns.is_none_or(|deadline| cx.now.mono_ns < deadline);
         let may_retry = lock.attempts_left.is_none_or(|left| left > 0) && has_time && !is_hopeless;
         if may_retry {
-            self.pause(cx, op);
+            self.wait(cx, op);
         } else if lock.params.explain && tally.not > 0 {
             self.explain(cx, op);
         } else {
@@ -200,38 +274,6 @@ impl Machine {
         for node in lease.may_hold.iter() {
             let debt = lease.debt(node, cx.now, &self.config);
             self.release_on(cx.now, node, debt, None);
-        }
-    }
-
-    /// Waits for the retry delay plus jitter, but for a last attempt at the deadline at the latest.
-    fn pause(&mut self, cx: &mut Context<'_>, op: OpKey) {
-        let jitter_ns = cx.entropy.up_to(self.config.retry_jitter_ms.saturating_mul(NS_PER_MS));
-        let again_at = cx.now.mono_after_ms(self.config.retry_delay_ms).saturating_add(jitter_ns);
-        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
-        let due = lock.deadline_mono_ns.map_or(again_at, |deadline| deadline.min(again_at));
-        self.rest_until(op, Phase::Pause, Some(due));
-    }
-
-    fn rest_until(&mut self, op: OpKey, phase: Phase, due: Option<u64>) {
-        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        if let Some(earlier) = lock.wake_at.take() {
-            self.timers.clear(earlier, op);
-        }
-        lock.phase = phase;
-        lock.wake_at = due;
-        if let Some(due) = due {
-            self.timers.set(due, op);
-        }
-    }
-
-    /// A lease of this handle on this resource is being released: whoever waits for it here need not wait any
-    /// longer, because its SETs queue behind the release on every connection.
-    pub(super) fn hint_released(&mut self, key: &Bytes) {
-        if let Some(first) = self.resources.first(key)
-            && let Some(Op::Lock(lock)) = self.ops.get(first)
-            && matches!(lock.phase, Phase::Pause)
-        {
-            self.runnable.push_back(first);
         }
     }
 

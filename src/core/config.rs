@@ -15,7 +15,9 @@ pub struct Config {
     pub stall_timeout_ms: u64,
     /// How often a failed attempt is repeated within the wait budget; `None`: as often as it allows.
     pub retry_count: Option<u64>,
-    /// Pause before an attempt is repeated.
+    /// Wait for a held lock by invalidation push on the nodes that can.
+    pub wake: bool,
+    /// Pause before an attempt is repeated, where no push announces that it is worth it.
     pub retry_delay_ms: u64,
     /// A random addition of up to this much to every pause.
     pub retry_jitter_ms: u64,
@@ -65,6 +67,7 @@ impl Config {
             connect_timeout_ms: CONNECT_TIMEOUT_MS,
             stall_timeout_ms: STALL_TIMEOUT_MS,
             retry_count: None,
+            wake: true,
             retry_delay_ms: RETRY_DELAY_MS,
             retry_jitter_ms: RETRY_JITTER_MS,
             drift_ppm: DRIFT_PPM,

@@ -3,7 +3,7 @@
 use super::lease::Stage;
 use super::machine::{Context, Machine};
 use super::node::Asker;
-use super::operation::{Completion, LeaseKey, LeaseState, OpKey, Output};
+use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::{ExtendOp, Op};
 use super::report::{Failure, Outcome, Status};
 use super::request::{Bytes, NodeId, Reply, Request};
@@ -12,8 +12,14 @@ use super::time::Now;
 use super::validity::lower_bound;
 
 impl Machine {
-    pub(super) fn submit_extend(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, ttl_ms: u64) -> OpKey {
-        let op = self.begin_extension(cx.now, Some(lease_key), ttl_ms);
+    pub(super) fn submit_extend(
+        &mut self,
+        cx: &mut Context<'_>,
+        lease_key: LeaseKey,
+        ttl_ms: u64,
+        is_automatic: bool,
+    ) -> OpKey {
+        let op = self.begin_extension(cx.now, Some(lease_key), ttl_ms, is_automatic);
         let Some(lease) = self.leases.get_mut(lease_key) else {
             self.complete(op, Err(Failure::plain(Status::Closed, "the lease is not known any more")));
             return op;
@@ -47,7 +53,7 @@ impl Machine {
         token: &Bytes,
         ttl_ms: u64,
     ) -> OpKey {
-        let op = self.begin_extension(cx.now, None, ttl_ms);
+        let op = self.begin_extension(cx.now, None, ttl_ms, false);
         for node in 0..self.nodes.len() {
             let (key, token) = (key.clone(), token.clone());
             let request = Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms };
@@ -57,8 +63,8 @@ impl Machine {
         op
     }
 
-    fn begin_extension(&mut self, now: Now, lease: Option<LeaseKey>, ttl_ms: u64) -> OpKey {
-        self.ops.insert(Op::Extend(ExtendOp { lease, ttl_ms, round: Round::new(now) }))
+    fn begin_extension(&mut self, now: Now, lease: Option<LeaseKey>, ttl_ms: u64, is_automatic: bool) -> OpKey {
+        self.ops.insert(Op::Extend(ExtendOp { lease, ttl_ms, round: Round::new(now), is_automatic }))
     }
 
     fn ask_extension(
@@ -190,32 +196,5 @@ impl Machine {
         let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms });
         let answer = refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into()));
         self.leases[lease_key].votes.answer(node, answer, cx.now);
-    }
-
-    /// Tells the owner what became of the lease, and notices that it is over.
-    pub(super) fn publish(&mut self, now: Now, lease_key: LeaseKey) {
-        let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        if matches!(lease.stage, Stage::Attempt(_)) {
-            return;
-        }
-        if lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, now) {
-            lease.stage = Stage::Acquired(LeaseState::Lost);
-            self.stats.lost += 1;
-            let key = lease.key.clone();
-            self.resources.let_go(&key, lease_key);
-        }
-        let view = self.leases[lease_key].view(self.quorum, now);
-        self.emit(Output::Lease { lease: lease_key, view });
-    }
-
-    /// The owner saw the deadline pass: whatever the nodes still say, the lease is over.
-    pub(super) fn lease_expired(&mut self, lease_key: LeaseKey) {
-        let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        if lease.stage == Stage::Acquired(LeaseState::Held) {
-            lease.stage = Stage::Acquired(LeaseState::Lost);
-            self.stats.lost += 1;
-            let key = lease.key.clone();
-            self.resources.let_go(&key, lease_key);
-        }
     }
 }

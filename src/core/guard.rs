@@ -67,6 +67,16 @@ impl Process {
     }
 }
 
+/// A node whose votes do not count yet.
+struct Guard {
+    /// How long it has been running, at least.
+    age_ns: u64,
+    /// For how long its votes will not count.
+    left_ns: u64,
+    /// Whether its age is what it claims.
+    is_claim_believed: bool,
+}
+
 /// Why the server that just answered at `node` cannot be one of the N independent masters.
 #[must_use]
 pub fn refusal(config: &Config, nodes: &[Node], node: NodeId, info: &ServerInfo) -> Option<Fault> {
@@ -121,14 +131,14 @@ impl Machine {
         }
         node.process = Process::met(cx.now, info, predecessor);
         if predecessor.is_some() {
-            self.revoke(cx, at);
+            self.revoke(cx, at, "restarted meanwhile");
         }
     }
 
     /// The node may have forgotten everything: its confirmations are void until it confirms again. What it was asked
     /// to release remains owed, for it may have kept everything as well.
-    fn revoke(&mut self, cx: &mut Context<'_>, restarted: NodeId) {
-        let fault = Fault::new(FaultKind::Refused, "restarted meanwhile");
+    pub(super) fn revoke(&mut self, cx: &mut Context<'_>, restarted: NodeId, why: &str) {
+        let fault = Fault::new(FaultKind::Refused, why);
         for key in self.leases.keys().collect::<Vec<LeaseKey>>() {
             let Some(lease) = self.leases.get_mut(key) else { continue };
             let had_bound = lease.bounds.clear(restarted);
@@ -159,7 +169,20 @@ impl Machine {
         reason
     }
 
+    /// Until when, on the wait clock, if nothing is asked for that lasts longer.
+    pub(super) fn guarded_until(&self, now: Now, node: NodeId) -> Option<u64> {
+        self.guard(now, node).map(|guard| now.mono_ns.saturating_add(guard.left_ns))
+    }
+
     fn doubt(&self, now: Now, node: NodeId) -> Option<Box<str>> {
+        let Guard { age_ns, left_ns, is_claim_believed } = self.guard(now, node)?;
+        let verb = if self.nodes[node].process.is_successor { "restarted" } else { "may have restarted" };
+        let (age, left) = (Milliseconds(age_ns / NS_PER_MS), Milliseconds(left_ns.div_ceil(NS_PER_MS)));
+        let why = if is_claim_believed { "" } else { " (its clock is not the others', so its uptime is not believed)" };
+        Some(format!("{verb} {age} ago{why}; no vote for {left} more").into())
+    }
+
+    fn guard(&self, now: Now, node: NodeId) -> Option<Guard> {
         let process = &self.nodes[node].process;
         let is_doubtful = match self.config.restart_guard {
             RestartGuard::Off => false,
@@ -174,10 +197,7 @@ impl Machine {
         let is_claim_believed = self.config.restart_guard != RestartGuard::Strict || self.is_clock_right(now, node);
         let age_ns = process.age_ns(now, is_claim_believed);
         let left_ns = needed_ns.checked_sub(age_ns).filter(|&left_ns| left_ns > 0)?;
-        let verb = if process.is_successor { "restarted" } else { "may have restarted" };
-        let (age, left) = (Milliseconds(age_ns / NS_PER_MS), Milliseconds(left_ns.div_ceil(NS_PER_MS)));
-        let why = if is_claim_believed { "" } else { " (its clock is not the others', so its uptime is not believed)" };
-        Some(format!("{verb} {age} ago{why}; no vote for {left} more").into())
+        Some(Guard { age_ns, left_ns, is_claim_believed })
     }
 
     fn is_clock_right(&self, now: Now, node: NodeId) -> bool {

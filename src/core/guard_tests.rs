@@ -16,7 +16,7 @@ fn server(run_id: &str) -> ServerInfo {
 fn connected(run_ids: &[&str]) -> Vec<Node> {
     let node = |run_id: &&str| {
         let mut node = Node::new();
-        node.connected((*run_id).to_owned());
+        node.connected(server(run_id));
         node
     };
     run_ids.iter().map(node).collect()

@@ -57,6 +57,7 @@ impl Machine {
                 inspect.note(cx, from, reply);
                 self.judge_inspection(op);
             }
+            Some(Op::Lock(lock)) if !matches!(lock.phase, Phase::Explain(_)) => self.on_watched(cx, from, op, &reply),
             Some(Op::Lock(lock)) => {
                 lock.note_holder(cx, from, reply);
                 self.judge_explanation(cx, op);

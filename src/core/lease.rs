@@ -1,5 +1,6 @@
 //! A lease, from the first SET of its attempt to the moment its owner gives it back.
 
+use super::auto::Auto;
 use super::config::Config;
 use super::node::Debt;
 use super::operation::{LeaseState, LeaseView, OpKey};
@@ -41,6 +42,12 @@ pub struct Lease {
     pub unsure: NodeSet,
     /// A release has been queued; the key must not be set anywhere again.
     pub is_releasing: bool,
+    /// Its owner is told at once when it is over.
+    pub is_watched: bool,
+    /// It extends itself.
+    pub auto: Option<Auto>,
+    /// When it wants to be woken.
+    pub wake_at: Option<u64>,
     /// The last extension that reached its quorum: its stragglers' nodes are set again.
     pub confirmed_extension: Option<OpKey>,
 }
@@ -60,6 +67,9 @@ impl Lease {
             may_hold: NodeSet::default(),
             unsure: NodeSet::default(),
             is_releasing: false,
+            is_watched: false,
+            auto: None,
+            wake_at: None,
             confirmed_extension: None,
         }
     }

@@ -15,7 +15,7 @@ use super::guard;
 use super::lease::{Lease, Stage};
 use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, Parked, Pending};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
-use super::ops::Op;
+use super::ops::{ExtendOp, Op};
 use super::quorum::quorum;
 use super::report::{Failure, Status};
 use super::request::{Fault, FaultKind, NodeId, Reply, Request, RequestKind, ServerInfo};
@@ -23,7 +23,7 @@ use super::resources::Resources;
 use super::server_time::ServerTime;
 use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
-use super::timers::Timers;
+use super::timers::{Sleeper, Timers};
 
 /// What a step of the machine is given: the time, and randomness.
 pub struct Context<'a> {
@@ -44,6 +44,8 @@ pub struct Machine {
     pub(super) resources: Resources,
     pub(super) timers: Timers,
     pub(super) runnable: VecDeque<OpKey>,
+    /// Extensions that nobody asked for, and how they ended.
+    extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
     /// The largest ttl that this handle has been asked for.
     pub(super) largest_ttl_ms: u64,
@@ -63,6 +65,7 @@ impl Machine {
             resources: Resources::default(),
             timers: Timers::default(),
             runnable: VecDeque::new(),
+            extended_alone: VecDeque::new(),
             stats: Stats::default(),
             largest_ttl_ms: 0,
             out: VecDeque::new(),
@@ -76,9 +79,11 @@ impl Machine {
             Operation::Lock(params) => self.submit_lock(cx, params),
             Operation::Unlock { lease } => self.submit_unlock(cx, lease),
             Operation::UnlockToken { key, token } => self.submit_unlock_token(cx, &key, &token),
-            Operation::Extend { lease, ttl_ms } => self.submit_extend(cx, lease, ttl_ms),
+            Operation::Extend { lease, ttl_ms } => self.submit_extend(cx, lease, ttl_ms, false),
             Operation::ExtendToken { key, token, ttl_ms } => self.submit_extend_token(cx, &key, &token, ttl_ms),
             Operation::Inspect { key } => self.submit_inspect(cx, &key),
+            Operation::WaitLost { lease, wait_ms } => self.submit_wait_lost(cx, lease, wait_ms),
+            Operation::Drive => self.ops.insert(Op::Drive),
             Operation::Ready { wait_ms } => self.submit_ready(cx, wait_ms),
         };
         self.run(cx);
@@ -92,10 +97,10 @@ impl Machine {
             Input::Up { node, info } => self.node_up(cx, node, info),
             Input::Down { node, fault } => self.node_down(cx, node, fault),
             Input::Reply { node, reply } => self.node_replied(cx, node, reply),
-            Input::Push { .. } => {}
+            Input::Push { node, push } => self.on_push(cx, node, push),
             Input::Tick => self.tick(cx),
             Input::Cancel { op, status } => self.cancel(cx, op, status),
-            Input::Expired { lease } => self.lease_expired(lease),
+            Input::Expired { lease } => self.lease_expired(cx.now, lease),
             Input::Forget { lease } => self.forget(lease),
         }
         self.run(cx);
@@ -147,6 +152,12 @@ impl Machine {
         stats
     }
 
+    /// Whether the node is connected.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node].link == Link::Up
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn node_count(&self) -> usize {
@@ -164,9 +175,13 @@ impl Machine {
 
     /// Ends an operation: nothing of it remains but its output.
     pub(super) fn complete(&mut self, op: OpKey, result: Result<Completion, Failure>) {
-        let Some(ended) = self.ops.remove(op) else { return };
-        if let Some(due) = ended.wake_at() {
-            self.timers.clear(due, op);
+        let Some(mut ended) = self.ops.remove(op) else { return };
+        if let Some(wake_at) = ended.wake_at() {
+            self.timers.set(Sleeper::Op(op), wake_at, None);
+        }
+        if let Op::Extend(ExtendOp { lease: Some(lease), is_automatic: true, .. }) = ended {
+            self.extended_alone.push_back((lease, result.map(|_| ())));
+            return;
         }
         if let Err(failure) = &result {
             self.stats.no_quorum += u64::from(failure.status == Status::NoQuorum);
@@ -241,7 +256,7 @@ impl Machine {
         self.meet(cx, up, &info);
         let node = &mut self.nodes[up];
         node.time = ServerTime::new(info.time_us, cx.now.mono_ns);
-        node.connected(info.run_id);
+        node.connected(info);
         node.forget_void_debts(cx.now);
         self.pay_debts(cx.now, up);
         for parked in std::mem::take(&mut self.nodes[up].parked) {
@@ -249,6 +264,7 @@ impl Machine {
                 self.send(cx.now, up, parked.request, parked.asker);
             }
         }
+        self.watch_again(cx, up);
         self.check_ready(cx);
     }
 
@@ -258,14 +274,25 @@ impl Machine {
         }
     }
 
-    /// A key is set only for an attempt that is still open or a lease that is not being released.
+    /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
+    /// succeeded without this node is still wanted: a node that came back empty gets the key again that way.
     fn is_still_wanted(&self, asker: &Asker) -> bool {
         match asker {
             Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
                 !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))
             }),
             Asker::Release { .. } => true,
-            Asker::Extension { op, .. } | Asker::Question(op) => self.ops.contains_key(*op),
+            Asker::Extension { op, lease, .. } => {
+                let lease = lease.and_then(|lease| self.leases.get(lease));
+                let has_succeeded = lease.is_some_and(|lease| {
+                    lease.confirmed_extension == Some(*op)
+                        && !lease.is_releasing
+                        && lease.stage == Stage::Acquired(LeaseState::Held)
+                });
+                has_succeeded || self.ops.contains_key(*op)
+            }
+            Asker::Question(op) => self.ops.contains_key(*op),
+            Asker::Check(_) | Asker::Tracking => false,
         }
     }
 
@@ -291,7 +318,9 @@ impl Machine {
         node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
-        counters.latency_ns_sum += cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);
+        let took_ns = cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);
+        counters.latency_ns_sum += took_ns;
+        node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
         if let (Asker::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.asker, &reply) {
             node.owe(cx.now, debt.clone());
@@ -308,6 +337,8 @@ impl Machine {
             Asker::Release { op: Some(op), .. } => self.on_release(cx, from, op, reply),
             Asker::Release { op: None, .. } => {}
             Asker::Question(op) => self.on_question(cx, from, op, reply),
+            Asker::Check(lease) => self.on_checked(cx, from, lease, &reply),
+            Asker::Tracking => self.nodes[from].tracks &= reply == Reply::Done,
         }
     }
 
@@ -327,11 +358,16 @@ impl Machine {
                 self.pay_debts(cx.now, node);
             }
         }
-        while let Some(op) = self.timers.pop_due(cx.now.mono_ns) {
-            if let Some(op) = self.ops.get_mut(op) {
-                op.woken();
+        while let Some(sleeper) = self.timers.pop_due(cx.now.mono_ns) {
+            match sleeper {
+                Sleeper::Op(op) => {
+                    if let Some(op) = self.ops.get_mut(op) {
+                        op.woken();
+                    }
+                    self.runnable.push_back(op);
+                }
+                Sleeper::Lease(lease) => self.lease_woken(cx, lease),
             }
-            self.runnable.push_back(op);
         }
     }
 
@@ -389,11 +425,17 @@ impl Machine {
 
     /// Resumes the operations that were woken. A loop, not recursion: one that ends may wake the next, thousands long.
     fn run(&mut self, cx: &mut Context<'_>) {
-        while let Some(op) = self.runnable.pop_front() {
+        loop {
+            if let Some((lease, result)) = self.extended_alone.pop_front() {
+                self.extended_by_itself(cx.now, lease, result);
+                continue;
+            }
+            let Some(op) = self.runnable.pop_front() else { break };
             match self.ops.get(op) {
                 Some(Op::Lock(_)) => self.resume_lock(cx, op),
-                Some(Op::Inspect(_)) | Some(Op::Unlock(_)) | Some(Op::Extend(_)) | None => {}
                 Some(Op::Ready(_)) => self.resume_ready(cx, op),
+                Some(Op::WaitLost(_)) => self.resume_wait_lost(cx, op),
+                Some(Op::Inspect(_) | Op::Unlock(_) | Op::Extend(_) | Op::Drive) | None => {}
             }
         }
     }

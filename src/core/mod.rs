@@ -5,6 +5,7 @@
 //! `validity.rs`; state in `node.rs`, `lease.rs`, `resources.rs` and `ops.rs`; behaviour in `machine.rs` and the files
 //! named after operations.
 
+pub mod census;
 pub mod config;
 pub mod entropy;
 pub mod machine;
@@ -17,10 +18,12 @@ pub mod time;
 pub mod validity;
 
 mod acquire;
+mod auto;
 mod extend;
 mod guard;
 mod inspect;
 mod lease;
+mod loss;
 mod node;
 mod ops;
 mod ready;
@@ -31,3 +34,4 @@ mod round;
 mod scripted;
 mod server_time;
 mod timers;
+mod wait;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::guard::Process;
 use super::operation::{LeaseKey, OpKey};
-use super::request::{Bytes, Fault, FaultKind, Request, RequestKind};
+use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
 use super::server_time::ServerTime;
 use super::time::{NS_PER_MS, Now};
 
@@ -65,6 +65,10 @@ pub enum Asker {
     },
     /// A question about a lock.
     Question(OpKey),
+    /// Whether the key of a watched lease still has our token.
+    Check(LeaseKey),
+    /// The announcement that the next question's key is to be watched.
+    Tracking,
 }
 
 /// A release that must reach the node.
@@ -130,6 +134,10 @@ pub struct Node {
     debts_due_mono_ns: Option<u64>,
     /// Connections made.
     pub connections: u64,
+    /// It sends invalidation pushes.
+    pub tracks: bool,
+    /// How long its replies take, smoothed, and by how much that varies (RFC 6298).
+    rtt_ns: Option<(u64, u64)>,
 }
 
 impl Node {
@@ -150,6 +158,8 @@ impl Node {
             dial_failed_mono_ns: None,
             debts_due_mono_ns: None,
             connections: 0,
+            tracks: false,
+            rtt_ns: None,
         }
     }
 
@@ -173,12 +183,29 @@ impl Node {
     }
 
     /// The connection is ready.
-    pub fn connected(&mut self, run_id: String) {
+    pub fn connected(&mut self, info: ServerInfo) {
         self.link = Link::Up;
-        self.run_id = run_id;
+        self.run_id = info.run_id;
+        self.tracks = info.can_track;
         self.last_fault = None;
         self.dial_failed_mono_ns = None;
         self.connections += 1;
+    }
+
+    /// A reply took this long.
+    pub fn measure(&mut self, sample_ns: u64) {
+        self.rtt_ns = Some(match self.rtt_ns {
+            None => (sample_ns, sample_ns / 2),
+            Some((mean_ns, spread_ns)) => {
+                ((7 * mean_ns + sample_ns) / 8, (3 * spread_ns + mean_ns.abs_diff(sample_ns)) / 4)
+            }
+        });
+    }
+
+    /// Nearly every reply comes within this.
+    #[must_use]
+    pub fn usual_reply_ns(&self) -> Option<u64> {
+        self.rtt_ns.map(|(mean_ns, spread_ns)| mean_ns.saturating_add(4 * spread_ns))
     }
 
     /// The oldest request that nobody gave up yet is late. Its place in the order stays; a release remains owed, but
@@ -205,6 +232,7 @@ impl Node {
         }
         self.last_fault = Some(fault);
         self.judged = 0;
+        self.tracks = false;
         self.debts_due_mono_ns = None;
         let in_flight = std::mem::take(&mut self.in_flight);
         let gives_life = |pending: &Pending| matches!(pending.kind, RequestKind::Set | RequestKind::Extend);

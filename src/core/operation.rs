@@ -50,6 +50,15 @@ pub enum Operation {
         /// The lock key.
         key: Bytes,
     },
+    /// Wait until a lease is over.
+    WaitLost {
+        /// Which.
+        lease: LeaseKey,
+        /// How long to wait; `None`: without limit.
+        wait_ms: Option<u64>,
+    },
+    /// Never ends by itself: the one who waits for it drives the machine for the leases that need it.
+    Drive,
     /// Wait until a quorum of nodes is connected.
     Ready {
         /// How long to wait; `None`: without limit.
@@ -72,6 +81,12 @@ pub struct LockParams {
     pub token: Option<Bytes>,
     /// The caller reads the report of a failure, so that one more question about the holder is worth its round trip.
     pub explain: bool,
+    /// The lease extends itself, and its owner is told at once when it is over.
+    pub auto_extend: bool,
+    /// The lease extends itself no further than this many milliseconds after its acquisition.
+    pub max_hold_ms: Option<u64>,
+    /// The owner is told at once when the lease is over.
+    pub watch: bool,
 }
 
 /// What happens to the machine from outside.
@@ -152,6 +167,13 @@ pub enum Output {
         op: OpKey,
         /// How.
         result: Result<Completion, Failure>,
+    },
+    /// A lease has tried to extend itself.
+    Extended {
+        /// Which.
+        lease: LeaseKey,
+        /// Whether it succeeded.
+        result: Result<(), Failure>,
     },
     /// A lease changed.
     Lease {

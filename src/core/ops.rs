@@ -8,6 +8,7 @@ use super::report::{NodeReport, Outcome};
 use super::request::{MAX_NODES, NodeId};
 use super::round::Round;
 use super::time::Now;
+use super::wait::Watch;
 
 /// An operation under way.
 #[derive(Debug)]
@@ -22,6 +23,10 @@ pub enum Op {
     Inspect(InspectOp),
     /// See `ready.rs`.
     Ready(ReadyOp),
+    /// See `loss.rs`.
+    WaitLost(WaitLostOp),
+    /// Keeps a thread waiting, so that somebody reads and minds the timers, until it is cancelled.
+    Drive,
 }
 
 /// An acquisition.
@@ -39,6 +44,18 @@ pub struct LockOp {
     pub is_queued: bool,
     /// What it does at the moment.
     pub phase: Phase,
+    /// Of the open attempt only the first-asked nodes have been asked so far.
+    pub is_staged: bool,
+    /// The last attempt began like that.
+    pub was_staged: bool,
+    /// Others want the lock at the same time: nodes are asked in stages.
+    pub has_rivals: bool,
+    /// It has tried because the lock seemed to be free.
+    pub is_woken: bool,
+    /// Attempts that ended with the nodes divided between us and others.
+    pub lost_races: u32,
+    /// What it believes about the nodes.
+    pub watch: Watch,
     /// When it wants to be woken.
     pub wake_at: Option<u64>,
     /// The votes of the last failed attempt.
@@ -56,8 +73,12 @@ pub enum Phase {
     Eager,
     /// Votes are being collected.
     Attempt(LeaseKey),
-    /// It waits before the next attempt.
+    /// It waits for a while before the next attempt.
     Pause,
+    /// It lets the winner of a race finish before it looks at the nodes.
+    Settle,
+    /// It waits for the nodes to announce a change.
+    Watch,
     /// It has failed and asks the nodes that said "held" who and for how long; answers still awaited.
     Explain(Box<Round>),
 }
@@ -71,6 +92,8 @@ pub struct ExtendOp {
     pub ttl_ms: u64,
     /// The nodes' answers.
     pub round: Round,
+    /// Nobody asked for it but the lease itself.
+    pub is_automatic: bool,
 }
 
 /// An inspection.
@@ -91,14 +114,25 @@ pub struct ReadyOp {
     pub is_due: bool,
 }
 
+/// A wait for the end of a lease.
+#[derive(Debug)]
+pub struct WaitLostOp {
+    /// Which.
+    pub lease: LeaseKey,
+    /// When it gives up.
+    pub wake_at: Option<u64>,
+    /// That moment has come.
+    pub is_due: bool,
+}
+
 impl Op {
-    /// When it wants to be woken.
-    #[must_use]
-    pub fn wake_at(&self) -> Option<u64> {
+    /// Where it remembers when it wants to be woken.
+    pub fn wake_at(&mut self) -> Option<&mut Option<u64>> {
         match self {
-            Op::Lock(lock) => lock.wake_at,
-            Op::Ready(ready) => ready.wake_at,
-            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => None,
+            Op::Lock(lock) => Some(&mut lock.wake_at),
+            Op::Ready(ready) => Some(&mut ready.wake_at),
+            Op::WaitLost(wait) => Some(&mut wait.wake_at),
+            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) | Op::Drive => None,
         }
     }
 
@@ -110,7 +144,11 @@ impl Op {
                 ready.wake_at = None;
                 ready.is_due = true;
             }
-            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => {}
+            Op::WaitLost(wait) => {
+                wait.wake_at = None;
+                wait.is_due = true;
+            }
+            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) | Op::Drive => {}
         }
     }
 
@@ -135,7 +173,7 @@ impl Op {
             Op::Unlock(round) => (round.reports(node_count, not_mine), None),
             Op::Extend(extend) => (extend.round.reports(node_count, not_mine), None),
             Op::Inspect(inspect) => (inspect.round.reports(node_count, not_mine), None),
-            Op::Ready(_) => (Vec::new(), None),
+            Op::Ready(_) | Op::WaitLost(_) | Op::Drive => (Vec::new(), None),
         }
     }
 }

@@ -6,13 +6,14 @@ use super::operation::{Completion, OpKey};
 use super::ops::{Op, ReadyOp};
 use super::report::{Failure, NodeReport, Outcome, Status};
 use super::request::FaultKind;
+use super::timers::Sleeper;
 
 impl Machine {
     pub(super) fn submit_ready(&mut self, cx: &mut Context<'_>, wait_ms: Option<u64>) -> OpKey {
-        let wake_at = wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms));
-        let op = self.ops.insert(Op::Ready(ReadyOp { wake_at, is_due: wait_ms == Some(0) }));
-        if let Some(due) = wake_at {
-            self.timers.set(due, op);
+        let op = self.ops.insert(Op::Ready(ReadyOp { wake_at: None, is_due: wait_ms == Some(0) }));
+        if let Some(Op::Ready(ready)) = self.ops.get_mut(op) {
+            let due = wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms));
+            self.timers.set(Sleeper::Op(op), &mut ready.wake_at, due);
         }
         self.runnable.push_back(op);
         op

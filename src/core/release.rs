@@ -8,6 +8,7 @@ use super::ops::Op;
 use super::report::{Failure, Outcome, Status};
 use super::request::{Bytes, NodeId, Reply};
 use super::round::{Answer, Round};
+use super::timers::Sleeper;
 use super::validity::upper_bound;
 
 /// How long the release of a lock by token is owed to an unreachable node, where no `max_ttl` was agreed on: nobody
@@ -37,6 +38,7 @@ impl Machine {
         }
         self.resources.let_go(&key, lease_key);
         self.hint_released(&key);
+        self.wake_loss_waiters(lease_key);
         self.publish(cx.now, lease_key);
         if was_held {
             self.judge_release(op);
@@ -105,8 +107,10 @@ impl Machine {
     /// The caller gave the lease back. Nothing is said to any server; the key lives on for its ttl unless it was
     /// released before.
     pub(super) fn forget(&mut self, lease_key: LeaseKey) {
-        if let Some(lease) = self.leases.remove(lease_key) {
+        if let Some(mut lease) = self.leases.remove(lease_key) {
+            self.timers.set(Sleeper::Lease(lease_key), &mut lease.wake_at, None);
             self.resources.let_go(&lease.key, lease_key);
+            self.wake_loss_waiters(lease_key);
         }
     }
 }

@@ -61,6 +61,12 @@ impl Resources {
         self.0.get(key)?.holder
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn tidy(&mut self, key: &Bytes) {
         if self.0.get(key).is_some_and(|resource| resource.queue.is_empty() && resource.holder.is_none()) {
             self.0.remove(key);

@@ -108,6 +108,9 @@ impl Scripted {
             retries: None,
             token: None,
             explain: false,
+            auto_extend: false,
+            max_hold_ms: None,
+            watch: false,
         };
         self.submit(Operation::Lock(params))
     }
@@ -148,6 +151,7 @@ impl Scripted {
                 Output::Reset { node } => self.asked[node].clear(),
                 Output::Completed { op, result } => self.completed.push((op, result)),
                 Output::Lease { lease, view } => self.views.push((lease, view)),
+                Output::Extended { .. } => {}
             }
         }
     }

@@ -1,31 +1,50 @@
-//! The moments at which operations want to be woken, in order.
+//! The moments at which operations and leases want to be woken, in order.
 
 use std::collections::BTreeSet;
 
-use super::operation::OpKey;
+use super::operation::{LeaseKey, OpKey};
 
-/// At most one wake-up per operation, on the wait clock.
+/// Who is woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Sleeper {
+    /// An operation.
+    Op(OpKey),
+    /// A lease: to be extended, or over.
+    Lease(LeaseKey),
+}
+
+/// At most one wake-up per sleeper, on the wait clock. The sleeper remembers the moment to be able to take it back.
 #[derive(Debug, Default)]
-pub struct Timers(BTreeSet<(u64, OpKey)>);
+pub struct Timers(BTreeSet<(u64, Sleeper)>);
 
 impl Timers {
-    /// Wakes the operation at `mono_ns`. The caller remembers that moment to be able to take it back.
-    pub fn set(&mut self, mono_ns: u64, op: OpKey) {
-        self.0.insert((mono_ns, op));
+    /// Moves a wake-up from where it was to where it shall be.
+    pub fn set(&mut self, sleeper: Sleeper, remembered: &mut Option<u64>, due_mono_ns: Option<u64>) {
+        if *remembered == due_mono_ns {
+            return;
+        }
+        if let Some(earlier) = remembered.take() {
+            self.0.remove(&(earlier, sleeper));
+        }
+        if let Some(due) = due_mono_ns {
+            self.0.insert((due, sleeper));
+        }
+        *remembered = due_mono_ns;
     }
 
-    /// Takes a wake-up back.
-    pub fn clear(&mut self, mono_ns: u64, op: OpKey) {
-        self.0.remove(&(mono_ns, op));
-    }
-
-    /// The next operation that is due at `mono_ns`, its wake-up taken out.
-    pub fn pop_due(&mut self, mono_ns: u64) -> Option<OpKey> {
-        let &(due, op) = self.0.first()?;
+    /// The next sleeper that is due at `mono_ns`, its wake-up taken out.
+    pub fn pop_due(&mut self, mono_ns: u64) -> Option<Sleeper> {
+        let &(due, sleeper) = self.0.first()?;
         (due <= mono_ns).then(|| {
-            self.0.remove(&(due, op));
-            op
+            self.0.remove(&(due, sleeper));
+            sleeper
         })
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// When the next wake-up is due.

@@ -154,6 +154,7 @@ impl Options {
             connect_timeout_ms: self.connect_timeout_ms,
             stall_timeout_ms: self.stall_timeout_ms,
             retry_count: self.retry_count,
+            wake: self.wake,
             retry_delay_ms: self.retry_delay_ms,
             retry_jitter_ms: self.retry_jitter_ms,
             drift_ppm: self.drift_ppm,

@@ -3,8 +3,12 @@
 //! The state mutex is never held while waiting. Whoever leaves it sends what was queued, unless another thread is
 //! already at the door: then that one does, and the requests of both leave in one segment.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use once_cell::sync::OnceCell;
 
 use crate::core::operation::{Input, LeaseKey, NodeView, OpKey, Operation};
 use crate::core::report::{Failure, Status};
@@ -12,9 +16,10 @@ use crate::core::request::Bytes;
 use crate::core::stats::Stats;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
-use crate::net::sys::{self, EventFd, Interest, PollFd, Polled};
+use crate::net::sys::{self, EventFd, Interest, PollFd, Polled, SignalsBlocked};
 
 use super::error::Error;
+use super::events::{Event, LoopFace, Submission};
 use super::handover::{Awake, LeaderSleep, SLEEP_MAX_NS, Slot};
 use super::lease::LeaseCell;
 use super::options::{Options, TTL_MS_RANGE, in_range};
@@ -53,6 +58,8 @@ pub(crate) struct Shared {
     spin_ns: u64,
     node_timeout_ns: u64,
     max_ttl_ms: Option<u64>,
+    loop_face: OnceCell<LoopFace>,
+    driver: Mutex<Option<JoinHandle<()>>>,
     pub(crate) urls: Vec<Arc<str>>,
 }
 
@@ -77,6 +84,8 @@ impl Shared {
             spin_ns: u64::from(options.spin_us) * 1_000,
             node_timeout_ns: options.node_timeout_ms.saturating_mul(NS_PER_MS),
             max_ttl_ms: options.max_ttl_ms,
+            loop_face: OnceCell::new(),
+            driver: Mutex::new(None),
             urls,
         })
     }
@@ -118,7 +127,7 @@ impl Shared {
     /// Takes the state mutex. The check for a fork comes first: in a child the mutex may be locked for ever.
     fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
         if self.is_forked() {
-            return Err(Error::plain(Status::Forked, "make a new handle in the child"));
+            return Err(forked());
         }
         self.entering.fetch_add(1, Ordering::SeqCst);
         let locked = self.state.lock();
@@ -135,6 +144,14 @@ impl Shared {
         } else {
             state.deferrals = 0;
             state.flush(self.clock.now());
+        }
+        self.leave_unsent(state);
+    }
+
+    /// The same, but what was queued waits for the next flush: the event loop's, which is told of it.
+    fn leave_unsent(&self, mut state: MutexGuard<'_, State>) {
+        if let Some(face) = self.loop_face.get() {
+            state.update_loop(face);
         }
         let must_kick = state.is_leader_outdated();
         let woken = std::mem::take(&mut state.woken);
@@ -166,7 +183,7 @@ impl Shared {
         let mut state = self.enter()?;
         if state.is_closed {
             self.leave(state);
-            return Err(Error::plain(Status::Closed, "the handle was freed"));
+            return Err(closed());
         }
         self.refresh(&mut state);
         let slot = state.take_slot();
@@ -305,6 +322,7 @@ impl Shared {
             return self.leave(state);
         }
         state.is_closed = true;
+        state.release_unfetched(self.clock.now());
         state.cancel_all(self.clock.now(), Status::Closed);
         let deadline = self.clock.now().mono_ns.saturating_add(self.node_timeout_ns);
         state.flush(self.clock.now());
@@ -324,5 +342,102 @@ impl Shared {
         }
         state.close_links();
         self.leave(state);
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(driver) = driver {
+            // It has been told to end, and a panic of its own has poisoned the state already.
+            let _ = driver.join();
+        }
     }
+
+    /// Makes sure that somebody minds the timers and reads the pushes of leases that extend themselves, although
+    /// nobody may be inside for a while. The only thread that the library ever owns for longer than a look-up.
+    pub(crate) fn start_driver(self: &Arc<Shared>) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(forked());
+        }
+        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        if driver.is_none() {
+            let shared = Arc::clone(self);
+            let drive = move || {
+                // Ends with the handle, and there is nobody to tell.
+                let _ = shared.call(Operation::Drive);
+            };
+            let _masked = SignalsBlocked::new();
+            let spawned = Builder::new().name("redlock-driver".to_owned()).spawn(drive);
+            *driver = Some(spawned.map_err(|error| Error::plain(Status::Internal, format!("no thread: {error}")))?);
+        }
+        Ok(())
+    }
+
+    /// The descriptors of the event-loop face, made when they are first asked for.
+    fn face(&self) -> Result<&LoopFace, Error> {
+        let made = self.loop_face.get_or_try_init(LoopFace::new);
+        made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
+    }
+
+    /// The descriptor to poll for reading.
+    pub(crate) fn fd(&self) -> Result<RawFd, Error> {
+        let state = self.enter()?;
+        let fd = self.face()?.fd();
+        self.leave_unsent(state);
+        Ok(fd)
+    }
+
+    /// How long an event loop that does not watch the descriptor's timer may sleep, in milliseconds; −1: for ever.
+    pub(crate) fn timeout_ms(&self) -> Result<i64, Error> {
+        let state = self.enter()?;
+        let due = if state.has_events() { Some(0) } else { state.next_deadline() };
+        drop(state);
+        let left_ns = due.map(|due| due.saturating_sub(self.clock.now().mono_ns));
+        Ok(left_ns.map_or(-1, |left_ns| i64::try_from(left_ns.div_ceil(NS_PER_MS)).unwrap_or(i64::MAX)))
+    }
+
+    /// Does what is due, without waiting.
+    pub(crate) fn process(&self) -> Result<(), Error> {
+        let mut state = self.enter()?;
+        let face = self.face()?;
+        let mut set = state.poll_set(None);
+        let _ = sys::poll(&mut set.fds, Some(0));
+        state.process(self.clock.now(), face, &set);
+        state.keep_poll_set(set);
+        self.leave(state);
+        Ok(())
+    }
+
+    /// The next event, if there is one.
+    pub(crate) fn next_event(self: &Arc<Shared>) -> Result<Option<Event>, Error> {
+        let mut state = self.enter()?;
+        let event = state.next_event(self, self.face()?);
+        drop(state);
+        Ok(event)
+    }
+
+    /// Submits an operation whose end will be an event. It leaves with the next `process`.
+    pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
+        let mut state = self.enter()?;
+        if state.is_closed {
+            self.leave(state);
+            return Err(closed());
+        }
+        self.face()?;
+        state.submit_queued(self.clock.now(), operation, submission);
+        self.leave_unsent(state);
+        Ok(())
+    }
+
+    /// Releases a lease without waiting for it.
+    pub(crate) fn release(&self, lease: LeaseKey) {
+        if let Ok(mut state) = self.enter() {
+            state.release(self.clock.now(), lease);
+            self.leave(state);
+        }
+    }
+}
+
+fn forked() -> Error {
+    Error::plain(Status::Forked, "make a new handle in the child")
+}
+
+fn closed() -> Error {
+    Error::plain(Status::Closed, "the handle was freed")
 }

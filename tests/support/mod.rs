@@ -16,6 +16,7 @@
 //! and so runs against them too; a suite that stops, kills or configures servers always starts its own.
 #![allow(dead_code, unused_imports, reason = "every test crate uses its own part of the fixture")]
 
+pub mod locking;
 pub mod node;
 pub mod peer;
 pub mod proxy;

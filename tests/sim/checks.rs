@@ -1,0 +1,272 @@
+//! What must hold at every step, whatever goes wrong.
+
+use redlock::core::census::Census;
+use redlock::core::operation::{Completion, LeaseKey, LeaseState, LeaseView};
+use redlock::core::quorum::quorum;
+use redlock::core::report::{Failure, Outcome, Status};
+use redlock::core::validity::lower_bound;
+
+use crate::client::{Asked, Pending};
+use crate::knobs::Mode;
+use crate::rng::TokenId;
+use crate::world::{World, named, tell};
+
+/// Two clients believe at the same true moment to hold the same lock.
+pub const EXCLUSION: &str = "at most one holder";
+/// A valid lease is kept by a quorum of nodes until its last moment.
+pub const BACKING: &str = "a valid lease is backed by a quorum";
+/// Lost, released or expired: never held again.
+pub const FINALITY: &str = "a lease that is over stays over";
+/// No node is counted for a key that it never had.
+pub const COUNTING: &str = "only granted keys are counted";
+/// An unlock that succeeded deleted a quorum of keys.
+pub const RELEASE: &str = "a release deletes a quorum of keys";
+/// An extension that succeeded reached a quorum and lasts as long as it says.
+pub const EXTENSION: &str = "an extension reaches a quorum";
+/// Everything ends in its time.
+pub const ENDING: &str = "every operation ends in time";
+/// A failure's status and its reports say the same.
+pub const REPORTS: &str = "a failure says what happened";
+/// Nothing is remembered for ever.
+pub const OBLIVION: &str = "nothing is remembered for ever";
+/// No key outlives its release.
+pub const CLEANLINESS: &str = "no key outlives its release";
+
+impl World {
+    fn quorum(&self) -> usize {
+        quorum(self.nodes.len())
+    }
+
+    fn is_robbed(&mut self, token: TokenId) -> bool {
+        self.knobs.mode == Mode::Promise && self.clients[token.client].fate(token).is_robbed
+    }
+
+    /// On how many nodes the key is, in truth, at least until a true moment.
+    fn backing(&self, resource: u8, token: TokenId, until_ns: u64) -> usize {
+        self.nodes.iter().filter(|node| node.holds_until(self.now, resource, token) >= until_ns.max(1)).count()
+    }
+
+    /// A client has begun to hold a lock.
+    pub fn check_claim(&mut self, client: usize, at: usize) {
+        let claim = self.clients[client].claims[at];
+        let lease_ns = self.clients[client].now(self.now).lease_ns;
+        if !claim.is_active(lease_ns) {
+            return self.fail(FINALITY, format!("c{client} got {} when it was over", named(claim.token)));
+        }
+        for other in 0..self.clients.len() {
+            let of = &self.clients[other];
+            if !of.is_alive {
+                continue;
+            }
+            let lease_ns = of.now(self.now).lease_ns;
+            let rivals = of.claims.iter().filter(|rival| {
+                rival.resource == claim.resource && rival.token != claim.token && rival.is_active(lease_ns)
+            });
+            for rival in rivals.copied().collect::<Vec<_>>() {
+                if self.is_victim(rival.resource, rival.token) || self.is_victim(claim.resource, claim.token) {
+                    tell!(self, "(excused: {} or {} was robbed)", named(rival.token), named(claim.token));
+                    continue;
+                }
+                let (ours, theirs) = (named(claim.token), named(rival.token));
+                self.fail(EXCLUSION, format!("c{client} holds {ours} while c{other} holds {theirs}"));
+            }
+        }
+        self.check_backing(client, at);
+    }
+
+    /// Its keys were taken from it, so that fewer than a quorum remain.
+    fn is_victim(&mut self, resource: u8, token: TokenId) -> bool {
+        self.is_robbed(token) && self.backing(resource, token, self.now) < self.quorum()
+    }
+
+    fn check_backing(&mut self, client: usize, at: usize) {
+        let claim = self.clients[client].claims[at];
+        let of = &self.clients[client];
+        if self.is_calm && claim.is_let_go || !claim.is_active(of.now(self.now).lease_ns) || self.is_robbed(claim.token)
+        {
+            return;
+        }
+        let until_ns = self.clients[client].when_lease(claim.valid_until_ns);
+        let backing = self.backing(claim.resource, claim.token, until_ns);
+        if backing < self.quorum() {
+            let token = named(claim.token);
+            let until = until_ns as f64 / 1e6;
+            self.fail(BACKING, format!("c{client} may use {token} until {until:.3} ms, kept by {backing} nodes"));
+        }
+    }
+
+    /// The machine says what became of a lease. False where the owner has already seen it as over.
+    pub fn lease_changed(&mut self, client: usize, lease: LeaseKey, view: LeaseView) -> bool {
+        let lease_ns = self.clients[client].now(self.now).lease_ns;
+        let Some(at) = self.clients[client].claims.iter().rposition(|claim| claim.lease == lease) else { return true };
+        let was = self.clients[client].claims[at];
+        let token = named(was.token);
+        tell!(self, "c{client} lease {token}: {view:?}");
+        if view.state == LeaseState::Held {
+            if was.state != LeaseState::Held {
+                self.fail(FINALITY, format!("{token} was {:?} and is held again", was.state));
+            } else if lease_ns >= was.valid_until_ns && lease_ns < view.valid_until_ns {
+                self.fail(FINALITY, format!("{token} had expired and is valid again"));
+            }
+            if was.is_seen_over {
+                return false;
+            }
+        } else if was.state == LeaseState::Released && view.state == LeaseState::Lost {
+            self.fail(FINALITY, format!("{token} was released and is now lost"));
+        }
+        self.summary.lost += u64::from(was.state == LeaseState::Held && view.state == LeaseState::Lost);
+        let granted = self.clients[client].fate(was.token).granted.count_ones() as usize;
+        if view.node_count_held > granted {
+            self.fail(COUNTING, format!("{token} is counted on {} nodes, {granted} granted it", view.node_count_held));
+        }
+        let claim = &mut self.clients[client].claims[at];
+        claim.state = view.state;
+        claim.valid_until_ns = view.valid_until_ns;
+        self.check_backing(client, at);
+        true
+    }
+
+    pub fn check_completion(&mut self, client: usize, pending: &Pending, result: &Result<Completion, Failure>) {
+        if self.trace.is_some() {
+            let text = match result {
+                Ok(completion) => format!("{completion:?}"),
+                Err(failure) => failure.to_string(),
+            };
+            self.note(format!("c{client}.{} {:?} ended: {text}", pending.worker, pending.op));
+        }
+        match result {
+            Ok(completion) => self.check_success(client, pending, completion),
+            Err(failure) => self.check_failure(pending, failure),
+        }
+    }
+
+    fn check_success(&mut self, client: usize, pending: &Pending, completion: &Completion) {
+        let quorum = self.quorum();
+        match (pending.asked, completion) {
+            (Asked::Lock { .. }, Completion::Locked { token, .. }) => {
+                let token = TokenId::of(token);
+                let granted = self.clients[client].fate(token).granted.count_ones() as usize;
+                if granted < quorum {
+                    self.fail(COUNTING, format!("{} was granted by {granted} nodes", named(token)));
+                }
+            }
+            (Asked::Unlock { claim }, Completion::Done) => {
+                let token = self.clients[client].claims[claim].token;
+                self.check_deletions(token);
+            }
+            (Asked::UnlockToken { token }, Completion::Done) => self.check_deletions(token),
+            (Asked::Extend { claim, ttl_ms }, Completion::Done) => {
+                let claim = self.clients[client].claims[claim];
+                self.check_extensions(pending, claim.token);
+                let drift_ppm = self.clients[client].knobs.config.drift_ppm;
+                let promised_ns = lower_bound(pending.submitted_lease_ns, ttl_ms, drift_ppm);
+                if !claim.is_seen_over && claim.valid_until_ns < promised_ns {
+                    self.fail(EXTENSION, format!("{} ends before its extension", named(claim.token)));
+                }
+            }
+            (Asked::ExtendToken { token, .. }, Completion::Done) => self.check_extensions(pending, token),
+            (Asked::Inspect, Completion::Inspected(views)) => {
+                let failed = views.iter().filter(|view| matches!(view.report.outcome, Outcome::Failed(_))).count();
+                if views.len() != self.nodes.len() || failed > self.nodes.len() - quorum {
+                    self.fail(REPORTS, format!("inspected in spite of {failed} failed nodes"));
+                }
+            }
+            (Asked::Ready, Completion::Done) => {}
+            (asked, completion) => self.fail(REPORTS, format!("{asked:?} ended with {completion:?}")),
+        }
+    }
+
+    fn check_deletions(&mut self, token: TokenId) {
+        let deleted = self.clients[token.client].fate(token).deleted.count_ones() as usize;
+        if deleted < self.quorum() {
+            self.fail(RELEASE, format!("{} was deleted on {deleted} nodes", named(token)));
+        }
+    }
+
+    fn check_extensions(&mut self, pending: &Pending, token: TokenId) {
+        let fate = self.clients[token.client].fate(token);
+        let extended = fate.extended_ns.iter().filter(|&&at| at != 0 && at >= pending.submitted_ns).count();
+        if extended < self.quorum() {
+            self.fail(EXTENSION, format!("{} was extended on {extended} nodes", named(token)));
+        }
+    }
+
+    fn check_failure(&mut self, pending: &Pending, failure: &Failure) {
+        let (node_count, quorum) = (self.nodes.len(), self.quorum());
+        let nodes = &failure.nodes;
+        let count = |is: fn(&Outcome) -> bool| nodes.iter().filter(|report| is(&report.outcome)).count();
+        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let done = count(|outcome| matches!(outcome, Outcome::Done));
+        let is_in_order = nodes.iter().enumerate().all(|(node, report)| report.node == node);
+        let is_whole = nodes.len() == node_count || nodes.is_empty();
+        let is_right = is_whole
+            && is_in_order
+            && match failure.status {
+                Status::NoQuorum => failed > node_count - quorum,
+                Status::Config => failed > node_count - quorum || pending.asked == Asked::Ready,
+                Status::NotAcquired => {
+                    matches!(pending.asked, Asked::Lock { .. })
+                        && failed <= node_count - quorum
+                        && (done < quorum || failure.detail.is_some())
+                }
+                Status::Lost => !matches!(pending.asked, Asked::Lock { .. } | Asked::Inspect | Asked::Ready),
+                Status::Unknown => failed > 0 && failed <= node_count - quorum,
+                Status::Cancelled => true,
+                Status::Closed => false,
+                Status::Interrupted | Status::Invalid | Status::Forked | Status::Internal => false,
+            };
+        if !is_right {
+            self.fail(REPORTS, format!("{:?} failed with {failure:?}", pending.asked));
+        }
+    }
+
+    /// Nothing goes on after its time.
+    pub fn check_ends(&mut self, client: usize) {
+        let of = &self.clients[client];
+        if of.paused_until_ns > self.now {
+            return;
+        }
+        let mono_ns = of.now(self.now).mono_ns;
+        if let Some(late) = of.pending.iter().find(|pending| pending.must_end_mono_ns < mono_ns) {
+            let late_ms = (mono_ns - late.must_end_mono_ns) / 1_000_000;
+            self.fail(
+                ENDING,
+                format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked),
+            );
+        }
+    }
+
+    /// The faults are long over and nothing moves any more.
+    pub fn check_rest(&mut self) {
+        for client in 0..self.clients.len() {
+            let of = &self.clients[client];
+            if !of.is_alive {
+                continue;
+            }
+            if let Some(pending) = of.pending.first() {
+                self.fail(ENDING, format!("c{client} waits for ever: {:?}", pending.asked));
+                return;
+            }
+            let census = of.machine.census();
+            if census != Census::default() {
+                self.fail(OBLIVION, format!("c{client} still has {census:?}"));
+            }
+        }
+        for node in 0..self.nodes.len() {
+            self.nodes[node].purge(self.now);
+            for key in self.nodes[node].keys.clone() {
+                let of = &mut self.clients[key.token.client];
+                let was_stepped = of.lease_ahead_ns > 0;
+                let fate = *of.fate(key.token);
+                let is_excused = !of.is_alive || fate.is_left || fate.is_robbed || was_stepped || !self.knobs.can_kill;
+                if !is_excused {
+                    self.fail(CLEANLINESS, format!("{} is left on n{node}", named(key.token)));
+                }
+                let most_ns = self.nodes[node].clock.at(self.now) + self.knobs.ttls_ms[1] * 1_000_000;
+                if key.expires_ns > most_ns && !fate.is_robbed {
+                    self.fail(CLEANLINESS, format!("{} lives longer than any ttl", named(key.token)));
+                }
+            }
+        }
+    }
+}

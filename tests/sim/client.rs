@@ -1,0 +1,219 @@
+//! One client process: a machine of the library, its links, and the threads that use it.
+
+use redlock::core::machine::Machine;
+use redlock::core::operation::{LeaseKey, LeaseState, OpKey};
+use redlock::core::time::{NS_PER_MS, Now};
+
+use crate::clock::Clock;
+use crate::knobs::ClientKnobs;
+use crate::net::{ConnId, Item};
+use crate::rng::{Chance, Rng, TokenId};
+
+/// The connection to one node over its whole life: a model of the engine's link.
+#[derive(Debug)]
+pub struct Link {
+    pub phase: Phase,
+    pub failures: u32,
+    /// A connection that was given up and that the server may still have.
+    pub abandoned: Option<ConnId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Phase {
+    Resting { until_mono_ns: u64 },
+    Greeting { conn: ConnId, since_mono_ns: u64 },
+    Ready { conn: ConnId, since_mono_ns: u64 },
+}
+
+/// As in the engine's link.
+const REST_MIN_MS: u64 = 10;
+const REST_MAX_MS: u64 = 1_000;
+const STEADY_NS: u64 = 1_000 * NS_PER_MS;
+
+impl Link {
+    pub fn conn(&self) -> Option<ConnId> {
+        match self.phase {
+            Phase::Resting { .. } => None,
+            Phase::Greeting { conn, .. } | Phase::Ready { conn, .. } => Some(conn),
+        }
+    }
+
+    pub fn deadline_mono_ns(&self, connect_timeout_ns: u64) -> Option<u64> {
+        match self.phase {
+            Phase::Resting { until_mono_ns } => Some(until_mono_ns),
+            Phase::Greeting { since_mono_ns, .. } => Some(since_mono_ns + connect_timeout_ns),
+            Phase::Ready { .. } => None,
+        }
+    }
+
+    /// The connection that is given up, if there is one.
+    pub fn give_up(&mut self, now: Now) -> Option<ConnId> {
+        let (conn, lived_ns, is_ready) = match self.phase {
+            Phase::Resting { .. } => return None,
+            Phase::Greeting { conn, .. } => (conn, 0, false),
+            Phase::Ready { conn, since_mono_ns } => {
+                self.abandoned = Some(conn);
+                (conn, now.mono_ns - since_mono_ns, true)
+            }
+        };
+        let rest_ms = if is_ready && lived_ns >= STEADY_NS {
+            self.failures = 0;
+            0
+        } else {
+            self.failures += 1;
+            (REST_MIN_MS << (self.failures - 1).min(10)).min(REST_MAX_MS)
+        };
+        self.phase = Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms) };
+        Some(conn)
+    }
+}
+
+/// What a thread asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Lock { resource: u8, own_token: bool },
+    Unlock { claim: usize },
+    Extend { claim: usize, ttl_ms: u64 },
+    UnlockToken { token: TokenId },
+    ExtendToken { token: TokenId, ttl_ms: u64 },
+    Inspect,
+    Ready,
+}
+
+/// An operation whose end has not been told yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Pending {
+    pub op: OpKey,
+    pub worker: usize,
+    pub asked: Asked,
+    pub submitted_ns: u64,
+    pub submitted_lease_ns: u64,
+    /// On the wait clock; `u64::MAX`: no promise yet.
+    pub must_end_mono_ns: u64,
+}
+
+/// A lease in its owner's hands.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    pub lease: LeaseKey,
+    pub resource: u8,
+    pub token: TokenId,
+    pub state: LeaseState,
+    pub valid_until_ns: u64,
+    /// The owner saw the deadline pass.
+    pub is_seen_over: bool,
+    /// The owner began to give it back.
+    pub is_let_go: bool,
+}
+
+impl Claim {
+    /// Whether its owner believes at `lease_ns` to hold the lock.
+    pub fn is_active(&self, lease_ns: u64) -> bool {
+        self.state == LeaseState::Held && !self.is_seen_over && !self.is_let_go && lease_ns < self.valid_until_ns
+    }
+}
+
+/// A thread: locks, holds, gives back.
+#[derive(Debug, Clone, Copy)]
+pub struct Worker {
+    pub is_waiting: bool,
+    pub rounds_left: u32,
+    pub claim: Option<usize>,
+}
+
+/// What happened to one token, whatever the clients believe.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenFate {
+    /// Nodes that set a key with it.
+    pub granted: u16,
+    /// Nodes that deleted it on request.
+    pub deleted: u16,
+    /// Nodes that extended it, with the last moment.
+    pub extended_ns: [u64; 7],
+    /// A server lost it, or a stranger unlocked it: no promise any more.
+    pub is_robbed: bool,
+    /// The owner gave the lease back without releasing it, or a stranger lengthened it: it may stay for its ttl.
+    pub is_left: bool,
+}
+
+pub struct Client {
+    pub machine: Machine,
+    pub knobs: ClientKnobs,
+    pub chance: Chance,
+    /// How far lease time has been stepped ahead.
+    pub lease_ahead_ns: u64,
+    pub links: Vec<Link>,
+    pub workers: Vec<Worker>,
+    pub pending: Vec<Pending>,
+    pub claims: Vec<Claim>,
+    pub fates: Vec<TokenFate>,
+    /// Queued and not handed to the kernel yet.
+    pub unsent: Vec<(ConnId, Item)>,
+    pub paused_until_ns: u64,
+    pub looked_ns: u64,
+    pub wake_ns: u64,
+    pub is_alive: bool,
+}
+
+impl Client {
+    pub fn new(client: usize, knobs: ClientKnobs, rng: Rng) -> Client {
+        let links = (0..knobs.config.node_count)
+            .map(|_| Link { phase: Phase::Resting { until_mono_ns: 0 }, failures: 0, abandoned: None })
+            .collect();
+        let idle = Worker { is_waiting: false, rounds_left: knobs.rounds, claim: None };
+        Client {
+            machine: Machine::new(knobs.config.clone()),
+            chance: Chance { rng, client, tokens: 0 },
+            lease_ahead_ns: 0,
+            links,
+            workers: vec![idle; knobs.workers],
+            pending: Vec::new(),
+            claims: Vec::new(),
+            fates: Vec::new(),
+            unsent: Vec::new(),
+            paused_until_ns: 0,
+            looked_ns: 0,
+            wake_ns: u64::MAX,
+            is_alive: true,
+            knobs,
+        }
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.knobs.clock
+    }
+
+    /// Both clocks at a true moment.
+    pub fn now(&self, true_ns: u64) -> Now {
+        let mono_ns = self.knobs.clock.at(true_ns);
+        Now { mono_ns, lease_ns: mono_ns + self.lease_ahead_ns }
+    }
+
+    /// The true moment at which lease time will have reached `lease_ns`.
+    pub fn when_lease(&self, lease_ns: u64) -> u64 {
+        self.knobs.clock.when(lease_ns.saturating_sub(self.lease_ahead_ns))
+    }
+
+    pub fn fate(&mut self, token: TokenId) -> &mut TokenFate {
+        if self.fates.len() <= token.count {
+            self.fates.resize(token.count + 1, TokenFate::default());
+        }
+        &mut self.fates[token.count]
+    }
+
+    /// Somebody is inside the library: reads sockets and looks at the clock.
+    pub fn is_attended(&self) -> bool {
+        !self.knobs.is_blocking || !self.pending.is_empty()
+    }
+
+    pub fn connect_timeout_ns(&self) -> u64 {
+        self.knobs.config.connect_timeout_ms * NS_PER_MS
+    }
+
+    /// How long an operation may take besides what its caller allows for: two questions, each of which may first
+    /// wait for the connection.
+    pub fn grace_ns(&self) -> u64 {
+        let config = &self.knobs.config;
+        (2 * (config.connect_timeout_ms + config.node_timeout_ms) + 5) * NS_PER_MS
+    }
+}

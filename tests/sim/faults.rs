@@ -1,0 +1,229 @@
+//! What goes wrong, and how it ends.
+
+use redlock::core::operation::Input;
+use redlock::core::report::Status;
+use redlock::core::time::NS_PER_MS;
+
+use crate::knobs::Fault;
+use crate::net::Message;
+use crate::node::Mood;
+use crate::world::{Event, World, tell};
+
+impl World {
+    /// The next fault.
+    pub fn strike(&mut self) {
+        let faults = std::mem::take(&mut self.knobs.faults);
+        let fault = self.rng.pick(&faults);
+        self.knobs.faults = faults;
+        let node = self.rng.index(self.nodes.len());
+        let client = self.rng.index(self.clients.len());
+        self.summary.faults += 1;
+        match fault {
+            Fault::Partition => self.partition(),
+            Fault::ServerPause => self.pause_node(node),
+            Fault::ConnectionReset => self.reset(client, node),
+            Fault::ClientPause if self.clients[client].is_alive => self.pause(client),
+            Fault::ClientPause => {}
+            Fault::Restart => self.stop_node(node, false),
+            Fault::Crash => self.crash(client),
+            Fault::Cancel => self.cancel(client),
+            Fault::Mood => self.upset(node),
+            Fault::LeaseClockStep => {
+                let ahead_ns = self.rng.below(self.knobs.ttls_ms[1] * NS_PER_MS);
+                tell!(self, "c{client}'s wall clock is set ahead by {:.3} ms", ahead_ns as f64 / NS_PER_MS as f64);
+                self.clients[client].lease_ahead_ns += ahead_ns;
+            }
+            Fault::Flush => {
+                tell!(self, "n{node} is flushed");
+                self.rob(node);
+                self.nodes[node].keys.clear();
+                self.flushed(node);
+            }
+            Fault::Delete => {
+                tell!(self, "a key of n{node} is deleted by hand");
+                self.rob(node);
+                if let Some(key) = self.nodes[node].keys.pop() {
+                    self.invalidate(node, 1 << key.resource);
+                }
+            }
+            Fault::RestartEmpty => {
+                self.rob(node);
+                self.stop_node(node, true);
+            }
+            Fault::ServerClockStep => {
+                let by_ns = self.rng.below(2 * self.knobs.ttls_ms[1] * NS_PER_MS) as i64;
+                let by_ns = if self.rng.one_in(2) { by_ns } else { -by_ns };
+                tell!(self, "n{node}'s clock is set by {:.3} ms", by_ns as f64 / NS_PER_MS as f64);
+                self.rob(node);
+                self.nodes[node].clock.offset_ns += by_ns;
+            }
+        }
+    }
+
+    /// A server loses state: nothing is promised to the leases that it robs.
+    fn rob(&mut self, node: usize) {
+        for key in self.nodes[node].keys.clone() {
+            self.clients[key.token.client].fate(key.token).is_robbed = true;
+        }
+    }
+
+    /// Some clients and some nodes do not reach each other, in one direction or in both.
+    fn partition(&mut self) {
+        let until = self.now + self.fault_ns();
+        let (clients, nodes) = (self.rng.next(), self.rng.next());
+        let directions = self.rng.between(1, 3);
+        for client in (0..self.clients.len()).filter(|client| clients & (1 << client) != 0) {
+            for node in (0..self.nodes.len()).filter(|node| nodes & (1 << node) != 0) {
+                let pair = client * self.nodes.len() + node;
+                let way = ["->", "<-", "<->"][directions as usize - 1];
+                tell!(self, "c{client} {way} n{node} is cut for {:.3} ms", ms(until - self.now));
+                if directions & 1 != 0 {
+                    self.cut_to_server[pair] = self.cut_to_server[pair].max(until);
+                }
+                if directions & 2 != 0 {
+                    self.cut_to_client[pair] = self.cut_to_client[pair].max(until);
+                }
+            }
+        }
+    }
+
+    fn pause_node(&mut self, node: usize) {
+        if self.nodes[node].is_up && !self.nodes[node].is_paused {
+            let for_ns = self.fault_ns();
+            tell!(self, "n{node} is stopped for {:.3} ms", ms(for_ns));
+            self.nodes[node].is_paused = true;
+            self.at(self.now + for_ns, Event::NodeResume(node as u8));
+        }
+    }
+
+    /// A stopped server goes on: it executes what has arrived, connection by connection.
+    pub fn resume_node(&mut self, node: usize) {
+        if !self.nodes[node].is_up || !self.nodes[node].is_paused {
+            return;
+        }
+        tell!(self, "n{node} goes on");
+        self.nodes[node].is_paused = false;
+        let mut waiting: Vec<usize> = (0..self.conns.len())
+            .filter(|&conn| self.conns[conn].node == node && !self.conns[conn].server_buffer.is_empty())
+            .collect();
+        while !waiting.is_empty() {
+            let conn = waiting.swap_remove(self.rng.index(waiting.len()));
+            while let Some(item) = self.conns[conn].server_buffer.pop_front() {
+                self.execute(conn, item);
+            }
+        }
+    }
+
+    fn stop_node(&mut self, node: usize, is_emptied: bool) {
+        if !self.nodes[node].is_up {
+            return;
+        }
+        let for_ns = self.fault_ns();
+        let is_silent = self.rng.one_in(3);
+        tell!(self, "n{node} goes down for {:.3} ms{}", ms(for_ns), if is_emptied { ", losing its data" } else { "" });
+        let stopped = &mut self.nodes[node];
+        stopped.is_up = false;
+        stopped.is_paused = false;
+        stopped.is_silent = is_silent;
+        stopped.mood_until_ns = 0;
+        if is_emptied {
+            stopped.keys.clear();
+        }
+        for conn in 0..self.conns.len() {
+            if self.conns[conn].node == node && self.conns[conn].is_server_open {
+                self.conns[conn].forget_at_server();
+                if !is_silent {
+                    self.answer(conn, Message::End);
+                }
+            }
+        }
+        self.at(self.now + for_ns, Event::NodeStart(node as u8));
+    }
+
+    pub fn start_node(&mut self, node: usize) {
+        if !self.nodes[node].is_up {
+            tell!(self, "n{node} is up again");
+            self.nodes[node].is_up = true;
+            self.nodes[node].starts += 1;
+            self.nodes[node].started_ns = self.now;
+        }
+    }
+
+    /// Something between client and server ends their connection.
+    fn reset(&mut self, client: usize, node: usize) {
+        let Some(conn) = self.clients[client].links[node].conn() else { return };
+        tell!(self, "the connection {conn} of c{client} to n{node} is reset");
+        let on = &mut self.conns[conn];
+        let kept = self.rng.index(on.to_client.len() + 1);
+        on.to_client.truncate(kept);
+        self.answer(conn, Message::End);
+        if self.rng.one_in(2) {
+            self.conns[conn].forget_at_server();
+        }
+    }
+
+    fn crash(&mut self, client: usize) {
+        if !self.clients[client].is_alive || self.rng.one_in(2) {
+            return;
+        }
+        tell!(self, "c{client} crashes");
+        self.clients[client].is_alive = false;
+        self.clients[client].unsent.clear();
+        for node in 0..self.nodes.len() {
+            if let Some(conn) = self.clients[client].links[node].conn() {
+                self.close_client_end(conn);
+            }
+        }
+    }
+
+    fn cancel(&mut self, client: usize) {
+        if self.clients[client].pending.is_empty() || !self.is_running(client) {
+            return;
+        }
+        let at = self.rng.index(self.clients[client].pending.len());
+        let op = self.clients[client].pending[at].op;
+        tell!(self, "c{client} cancels {op:?}");
+        self.handle(client, Input::Cancel { op, status: Status::Cancelled });
+        if self.clients[client].pending.iter().any(|pending| pending.op == op) {
+            self.fail("a cancelled operation ends at once", format!("{op:?} goes on"));
+        }
+        self.leave(client);
+    }
+
+    fn upset(&mut self, node: usize) {
+        let for_ns = self.fault_ns();
+        let mood = self.rng.pick(&[Mood::Refusing, Mood::Refusing, Mood::Forbidding, Mood::Unclear]);
+        tell!(self, "n{node} is {mood:?} for {:.3} ms", ms(for_ns));
+        self.nodes[node].mood = mood;
+        self.nodes[node].mood_until_ns = self.now + for_ns;
+    }
+
+    /// The faults are over: everything heals, everybody goes on and finishes.
+    pub fn calm(&mut self) {
+        tell!(self, "the faults are over");
+        self.is_calm = true;
+        self.cut_to_server.fill(0);
+        self.cut_to_client.fill(0);
+        for node in 0..self.nodes.len() {
+            self.start_node(node);
+            self.resume_node(node);
+            self.nodes[node].mood_until_ns = 0;
+        }
+        for conn in 0..self.conns.len() {
+            self.at(self.now, Event::ToServer(conn as u32));
+            self.at(self.now, Event::ToClient(conn as u32));
+        }
+        for client in 0..self.clients.len() {
+            let of = &mut self.clients[client];
+            of.knobs.is_blocking = false;
+            of.workers.iter_mut().for_each(|worker| worker.rounds_left = worker.rounds_left.min(1));
+            let until = of.paused_until_ns.min(self.now);
+            of.paused_until_ns = until;
+            self.at(self.now, Event::Resume(client as u8));
+        }
+    }
+}
+
+fn ms(ns: u64) -> f64 {
+    ns as f64 / NS_PER_MS as f64
+}

@@ -1,0 +1,170 @@
+//! What one schedule is made of, chosen by its seed.
+
+use redlock::core::config::Config;
+use redlock::core::time::NS_PER_MS;
+
+use crate::clock::Clock;
+use crate::node::ScriptFault;
+use crate::rng::Rng;
+
+/// Which faults may happen, and what is promised under them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What the algorithm makes promises about. State that a server loses all the same (FLUSH, an administrator's
+    /// DEL, a restart without data, a stepped clock) excuses the leases it robs, and nothing else.
+    Promise,
+    /// The same without any excuse: these schedules must show violations, or the checks are blind.
+    Beyond,
+}
+
+/// What is simulated, besides the seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup {
+    pub mode: Mode,
+    pub script_fault: Option<ScriptFault>,
+}
+
+impl Setup {
+    pub const PROMISE: Setup = Setup { mode: Mode::Promise, script_fault: None };
+}
+
+/// One kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    Partition,
+    ServerPause,
+    ConnectionReset,
+    ClientPause,
+    Restart,
+    Crash,
+    Cancel,
+    Mood,
+    LeaseClockStep,
+    // From here on servers lose state.
+    Flush,
+    Delete,
+    RestartEmpty,
+    ServerClockStep,
+}
+
+const FAULTS: [Fault; 13] = [
+    Fault::Partition,
+    Fault::ServerPause,
+    Fault::ConnectionReset,
+    Fault::ClientPause,
+    Fault::Restart,
+    Fault::Crash,
+    Fault::Cancel,
+    Fault::Mood,
+    Fault::LeaseClockStep,
+    Fault::Flush,
+    Fault::Delete,
+    Fault::RestartEmpty,
+    Fault::ServerClockStep,
+];
+
+const LOSSES: usize = 4;
+
+/// One client's part.
+#[derive(Debug, Clone)]
+pub struct ClientKnobs {
+    pub config: Config,
+    pub clock: Clock,
+    /// Nobody reads its sockets while no operation is under way, as in the blocking face.
+    pub is_blocking: bool,
+    pub workers: usize,
+    pub rounds: u32,
+    /// Once in so many steps it is stopped between queueing requests and sending them.
+    pub stop_before_send: u64,
+}
+
+/// One schedule.
+#[derive(Debug, Clone)]
+pub struct Knobs {
+    pub mode: Mode,
+    pub node_count: usize,
+    pub node_clocks: Vec<Clock>,
+    pub clients: Vec<ClientKnobs>,
+    pub resources: u8,
+    pub ttls_ms: [u64; 2],
+    pub waits_ms: [u64; 2],
+    /// One-way delay of a message on a good day.
+    pub delay_ns: u64,
+    /// Once in so many messages the delay is far longer, up to `tail_ns`.
+    pub tail_one_in: u64,
+    pub tail_ns: u64,
+    /// How long faults go on.
+    pub stormy_ns: u64,
+    pub faults: Vec<Fault>,
+    pub fault_count: usize,
+    /// How long a fault lasts.
+    pub fault_ns: [u64; 2],
+    /// CLIENT KILL is permitted by the servers' ACLs.
+    pub can_kill: bool,
+}
+
+impl Knobs {
+    pub fn new(mode: Mode, rng: &mut Rng) -> Knobs {
+        let node_count = rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
+        let drift_ppm = rng.pick(&[1_000, 10_000, 10_000, 50_000]);
+        // Two clocks differ by less than the drift; often by almost as much.
+        let most_ppm = drift_ppm as i64 * 49 / 100;
+        let rate = |rng: &mut Rng| match rng.below(4) {
+            0 => most_ppm,
+            1 => -most_ppm,
+            _ => rng.between(0, 2 * most_ppm as u64) as i64 - most_ppm,
+        };
+        let clock = |rng: &mut Rng| Clock {
+            offset_ns: rng.between(100_000 * NS_PER_MS, 200_000 * NS_PER_MS) as i64,
+            ppm: rate(rng),
+        };
+        let ttl_ms = rng.pick(&[30, 100, 300, 1_000]);
+        let timeout_ms = rng.pick(&[5, 20, 50]);
+        let losses = if rng.one_in(3) || mode == Mode::Beyond { LOSSES } else { 0 };
+        let faults = &FAULTS[..FAULTS.len() - LOSSES + losses];
+        let fault_count = rng.pick(&[0, 2, 4, 8, 16]);
+        let kinds = rng.pick(&[1, 2, 4, 8]);
+        let faults = (0..kinds).map(|_| rng.pick(faults)).collect();
+        let client_count = rng.pick(&[2, 2, 2, 3, 3, 4, 6]);
+        let worker_max = if client_count > 3 { 1 } else { 3 };
+        Knobs {
+            mode,
+            node_count,
+            node_clocks: (0..node_count).map(|_| clock(rng)).collect(),
+            clients: (0..client_count)
+                .map(|_| ClientKnobs {
+                    config: config(rng, node_count, drift_ppm, timeout_ms),
+                    clock: clock(rng),
+                    is_blocking: rng.one_in(3),
+                    workers: rng.between(1, worker_max) as usize,
+                    rounds: rng.between(1, 3) as u32,
+                    stop_before_send: rng.pick(&[0, 0, 0, 100, 20]),
+                })
+                .collect(),
+            resources: rng.pick(&[1, 1, 1, 2]),
+            ttls_ms: [ttl_ms / rng.pick(&[1, 1, 3]), ttl_ms],
+            waits_ms: [timeout_ms, rng.pick(&[100, 400, 1_500])],
+            delay_ns: rng.pick(&[50_000, 200_000, 1_000_000]),
+            tail_one_in: rng.pick(&[0, 300, 50, 10]),
+            tail_ns: timeout_ms * NS_PER_MS * rng.pick(&[1, 3, 20]),
+            stormy_ns: rng.spread(200, 2_000) * NS_PER_MS,
+            faults,
+            fault_count,
+            fault_ns: [timeout_ms * NS_PER_MS / 2, rng.pick(&[timeout_ms * 2, ttl_ms, 2 * ttl_ms]) * NS_PER_MS],
+            can_kill: !rng.one_in(4),
+        }
+    }
+}
+
+fn config(rng: &mut Rng, node_count: usize, drift_ppm: u64, timeout_ms: u64) -> Config {
+    Config {
+        node_timeout_ms: timeout_ms,
+        connect_timeout_ms: timeout_ms * rng.pick(&[1, 4]),
+        stall_timeout_ms: timeout_ms * rng.pick(&[3, 20]),
+        retry_count: rng.one_in(4).then(|| rng.between(0, 4)),
+        retry_delay_ms: rng.pick(&[20, 50, 100]),
+        retry_jitter_ms: rng.pick(&[0, 10, 50, 100]),
+        drift_ppm,
+        ..Config::new(node_count)
+    }
+}

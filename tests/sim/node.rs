@@ -1,0 +1,201 @@
+//! A model of one Redis master: the commands that the library sends, expiry on the server's own clock, tracking.
+
+use redlock::core::request::{Bytes, Fault, FaultKind, Push, Remaining, Reply, Request, ServerInfo};
+use redlock::core::time::NS_PER_MS;
+
+use crate::clock::Clock;
+use crate::rng::{Rng, TokenId};
+
+/// What a server does to commands at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Obliging,
+    /// LOADING, OOM, READONLY, …: nothing is applied.
+    Refusing,
+    /// NOPERM: nothing is applied, and only a person can cure it.
+    Forbidding,
+    /// Errors after which a command may have been applied.
+    Unclear,
+}
+
+/// A lock key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    pub resource: u8,
+    pub token: TokenId,
+    /// On the server's clock, whole milliseconds.
+    pub expires_ns: u64,
+}
+
+/// What a command changed, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Granted,
+    Extended,
+    Deleted,
+}
+
+/// Faults in the server's scripts rather than in the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptFault {
+    /// Unlock deletes whatever is there.
+    UnlockWithoutCompare,
+    /// Extension lengthens whatever is there.
+    ExtendWithoutCompare,
+    /// Extension sets the life also where it was longer.
+    ExtendShortens,
+    /// SET without NX.
+    SetWithoutNx,
+}
+
+#[derive(Debug)]
+pub struct Node {
+    pub clock: Clock,
+    pub keys: Vec<Key>,
+    pub is_up: bool,
+    /// While down, it does not even refuse connections.
+    pub is_silent: bool,
+    pub is_paused: bool,
+    pub mood: Mood,
+    pub mood_until_ns: u64,
+    pub starts: u32,
+    pub started_ns: u64,
+    pub script_fault: Option<ScriptFault>,
+    node: usize,
+}
+
+impl Node {
+    pub fn new(node: usize, clock: Clock) -> Node {
+        Node {
+            clock,
+            keys: Vec::new(),
+            is_up: true,
+            is_silent: false,
+            is_paused: false,
+            mood: Mood::Obliging,
+            mood_until_ns: 0,
+            starts: 0,
+            started_ns: 0,
+            script_fault: None,
+            node,
+        }
+    }
+
+    pub fn info(&self, now_ns: u64) -> ServerInfo {
+        ServerInfo {
+            run_id: format!("{}.{}", self.node, self.starts),
+            uptime_s: now_ns.saturating_sub(self.started_ns) / (1_000 * NS_PER_MS),
+            time_us: self.clock.at(now_ns) / 1_000,
+            can_track: true,
+            ..ServerInfo::default()
+        }
+    }
+
+    /// The server's time as its commands see it: whole milliseconds.
+    fn time_ns(&self, now_ns: u64) -> u64 {
+        self.clock.at(now_ns) / NS_PER_MS * NS_PER_MS
+    }
+
+    /// Removes what has expired. Which resources that concerned, as bits.
+    pub fn purge(&mut self, now_ns: u64) -> u32 {
+        let time_ns = self.time_ns(now_ns);
+        let mut gone = 0;
+        self.keys.retain(|key| {
+            let lives = key.expires_ns > time_ns;
+            gone |= u32::from(!lives) << key.resource;
+            lives
+        });
+        gone
+    }
+
+    /// The true moment at which the token's key ends here; 0 when it is not here.
+    pub fn holds_until(&self, now_ns: u64, resource: u8, token: TokenId) -> u64 {
+        let time_ns = self.time_ns(now_ns);
+        let mine = |key: &&Key| key.resource == resource && key.token == token && key.expires_ns > time_ns;
+        self.keys.iter().find(mine).map_or(0, |key| self.clock.when(key.expires_ns))
+    }
+
+    /// Executes a command. The reply, and what it changed.
+    pub fn execute(&mut self, now_ns: u64, request: &Request, rng: &mut Rng) -> (Reply, Option<Change>) {
+        let mood = if now_ns < self.mood_until_ns { self.mood } else { Mood::Obliging };
+        match mood {
+            Mood::Obliging => self.apply(now_ns, request, rng),
+            Mood::Refusing => (Reply::Refused(Fault::new(FaultKind::Refused, "LOADING")), None),
+            Mood::Forbidding => (Reply::Refused(Fault::new(FaultKind::Permanent, "NOPERM")), None),
+            Mood::Unclear => {
+                let change = if rng.one_in(2) { self.apply(now_ns, request, rng).1 } else { None };
+                (Reply::Unclear(Fault::new(FaultKind::Refused, "ERR something happened")), change)
+            }
+        }
+    }
+
+    fn apply(&mut self, now_ns: u64, request: &Request, rng: &mut Rng) -> (Reply, Option<Change>) {
+        // Commands see a time that may be a little old (the server caches it), but expiry looks at the present.
+        let stale_ns = if rng.one_in(4) { NS_PER_MS } else { 0 };
+        let time_ns = self.time_ns(now_ns) - stale_ns;
+        let fault = self.script_fault;
+        let found = |keys: &[Key], name: &Bytes| keys.iter().position(|key| key.resource == resource_of(name));
+        match request {
+            Request::Set { key, token, ttl_ms } => {
+                let at = found(&self.keys, key);
+                if at.is_some() && fault != Some(ScriptFault::SetWithoutNx) {
+                    return (Reply::Not, None);
+                }
+                at.map(|at| self.keys.swap_remove(at));
+                let expires_ns = time_ns + ttl_ms * NS_PER_MS;
+                self.keys.push(Key { resource: resource_of(key), token: TokenId::of(token), expires_ns });
+                (Reply::Done, Some(Change::Granted))
+            }
+            Request::Release { key, token } => match found(&self.keys, key) {
+                Some(at)
+                    if self.keys[at].token == TokenId::of(token)
+                        || fault == Some(ScriptFault::UnlockWithoutCompare) =>
+                {
+                    self.keys.swap_remove(at);
+                    (Reply::Done, Some(Change::Deleted))
+                }
+                _ => (Reply::Not, None),
+            },
+            Request::Extend { key, token, ttl_ms, .. } => match found(&self.keys, key) {
+                Some(at)
+                    if self.keys[at].token == TokenId::of(token)
+                        || fault == Some(ScriptFault::ExtendWithoutCompare) =>
+                {
+                    let expires_ns = time_ns + ttl_ms * NS_PER_MS;
+                    let key = &mut self.keys[at];
+                    let shortens = fault == Some(ScriptFault::ExtendShortens);
+                    key.expires_ns = if shortens { expires_ns } else { expires_ns.max(key.expires_ns) };
+                    (Reply::Done, Some(Change::Extended))
+                }
+                _ => (Reply::Not, None),
+            },
+            Request::Track => (Reply::Done, None),
+            Request::Remaining { key } => {
+                let remaining = match found(&self.keys, key) {
+                    None => Remaining::Absent,
+                    Some(at) => Remaining::Ms((self.keys[at].expires_ns.saturating_sub(time_ns)) / NS_PER_MS),
+                };
+                (Reply::Remaining(remaining), None)
+            }
+            Request::Holder { key } => match found(&self.keys, key) {
+                None => (Reply::Not, None),
+                Some(at) => (Reply::Holder(self.keys[at].token.bytes()), None),
+            },
+        }
+    }
+}
+
+/// The resource that a key stands for: its last byte.
+pub fn resource_of(key: &[u8]) -> u8 {
+    key[key.len() - 1] - b'a'
+}
+
+/// The key of a resource.
+pub fn key_of(resource: u8) -> Bytes {
+    Bytes::from([b'l', b'/', b'a' + resource].as_slice())
+}
+
+/// The invalidation of a resource's key.
+pub fn invalidation(resource: u8) -> Push {
+    Push::Key(key_of(resource).to_vec())
+}
