@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redlock::core::report::{Outcome, Status};
-use redlock::engine::Redlock;
+use redlock::engine::{Options, Redlock, RestartGuard};
 use support::locking::*;
 use support::{Cluster, Proxy, resource, wait_for};
 

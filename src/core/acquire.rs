@@ -19,6 +19,7 @@ impl Machine {
         let may_wait = params.wait_ms != Some(0);
         let retries = params.retries.or(self.config.retry_count);
         let key = params.key.clone();
+        self.reuses_tokens |= params.token.is_some();
         let op = self.ops.insert(Op::Lock(Box::new(LockOp {
             params,
             submitted: cx.now,
@@ -141,7 +142,7 @@ impl Machine {
     }
 
     /// A node answered a SET. A definite answer that comes after the node was given up still counts: its bound is
-    /// measured from the moment of the request.
+    /// measured from the moment of the request. But a lease that had expired by then stays over.
     pub(super) fn on_vote(
         &mut self,
         cx: &mut Context<'_>,
@@ -151,6 +152,10 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        if lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, cx.now) {
+            self.publish(cx.now, lease_key);
+        }
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
         let answer = match reply {
             Reply::Done => {

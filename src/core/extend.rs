@@ -185,10 +185,12 @@ impl Machine {
     }
 
     /// Sets the key again on a node that has lost it. Only once a quorum has confirmed, or two holders could each
-    /// gather nodes; and never behind a release, or the key would outlive it.
+    /// gather nodes; never behind a release, or the key would outlive it; and not where a SET still waits to be sent or
+    /// answered: the second would be refused because of the first, and our own key taken for another's.
     fn set_again(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, node: NodeId) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        if lease.is_releasing || !lease.is_held(self.quorum, cx.now) {
+        let is_being_set = matches!(lease.votes.of(node), Answer::Awaited);
+        if lease.is_releasing || is_being_set || !lease.is_held(self.quorum, cx.now) {
             return;
         }
         let ttl_ms = lease.ttl_ms;

@@ -49,6 +49,8 @@ pub struct Machine {
     pub(super) stats: Stats,
     /// The largest ttl that this handle has been asked for.
     pub(super) largest_ttl_ms: u64,
+    /// A caller has chosen a token itself.
+    pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
 }
 
@@ -68,6 +70,7 @@ impl Machine {
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
             largest_ttl_ms: 0,
+            reuses_tokens: false,
             out: VecDeque::new(),
         }
     }
@@ -270,8 +273,17 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            self.release_on(now, to, debt, None);
+            if !self.is_in_use_again(&debt) {
+                self.release_on(now, to, debt, None);
+            }
         }
+    }
+
+    /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
+    /// the key of a later one, which has debts of its own when it ends.
+    fn is_in_use_again(&self, debt: &Debt) -> bool {
+        let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
+        self.reuses_tokens && self.leases.values().any(is_it)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::core::request::{Fault, FaultKind, Request, ServerInfo};
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::stream::{Endpoint, Progress, Read, Stream};
-use crate::net::sys::{Epoll, Interest};
+use crate::net::sys::{Epoll, Inherited, Interest};
 use crate::redis::command::Encoder;
 use crate::redis::dialect::Dialect;
 use crate::redis::frame::Cutter;
@@ -65,6 +65,8 @@ pub(crate) struct Link {
     /// What the event loop's epoll set knows of this connection.
     registration: Option<(RawFd, Interest)>,
     epoll: Option<Arc<Epoll>>,
+    /// For a forked child, which has to close it without touching the rest.
+    descriptor: Arc<Inherited>,
 }
 
 impl Link {
@@ -86,7 +88,13 @@ impl Link {
             poll_set: 0,
             registration: None,
             epoll: None,
+            descriptor: Arc::default(),
         }
+    }
+
+    /// Where a forked child finds the descriptor of the connection.
+    pub(crate) fn descriptor(&self) -> &Arc<Inherited> {
+        &self.descriptor
     }
 
     /// Takes the next step that needs no waiting. `None`: there is none.
@@ -103,7 +111,11 @@ impl Link {
             Phase::Dialing { stream, since_mono_ns } => {
                 let stage = stream.stage();
                 let (interest, since_mono_ns) = (stream.interest(), *since_mono_ns);
-                match stream.drive() {
+                // It may try one address after another.
+                self.descriptor.set(None);
+                let driven = stream.drive();
+                self.descriptor.set(stream.interest().map(|(fd, _)| fd));
+                match driven {
                     Ok(Progress::Open) => self.greet(now, since_mono_ns),
                     Ok(Progress::Pending) if is_overdue(since_mono_ns) => Some(self.too_slow(now, stage)),
                     Ok(Progress::Pending) => {
@@ -323,6 +335,7 @@ impl Link {
     /// would otherwise be executed after its release.
     pub(crate) fn give_up(&mut self, now: Now) {
         self.unregister();
+        self.descriptor.set(None);
         let (lived_ns, is_ready) = match &mut self.phase {
             Phase::Resting { .. } => return,
             Phase::Dialing { stream, .. } | Phase::Greeting { stream, .. } => {
@@ -364,6 +377,7 @@ impl Link {
     /// queued behind its SET.
     pub(crate) fn close(&mut self) {
         self.unregister();
+        self.descriptor.set(None);
         if let Phase::Ready { stream, .. } = &mut self.phase {
             stream.finish();
         }
@@ -376,7 +390,9 @@ impl Link {
     }
 
     fn enter(&mut self, phase: Phase) {
+        self.descriptor.set(None);
         self.phase = phase;
+        self.descriptor.set(self.interest().map(|(fd, _)| fd));
         self.poll_set += 1;
     }
 }

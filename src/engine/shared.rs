@@ -16,7 +16,7 @@ use crate::core::request::Bytes;
 use crate::core::stats::Stats;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
-use crate::net::sys::{self, EventFd, Interest, PollFd, Polled, SignalsBlocked};
+use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, Polled, SignalsBlocked};
 
 use super::error::Error;
 use super::events::{Event, LoopFace, Submission};
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     kick: EventFd,
     clock: LeaseClock,
     fork_generation: u32,
+    /// Every descriptor of the handle, for a forked child.
+    descriptors: Vec<Arc<Inherited>>,
     is_interruptible: bool,
     spin_ns: u64,
     node_timeout_ns: u64,
@@ -74,10 +76,16 @@ pub(crate) struct CallOptions {
 
 impl Shared {
     pub(crate) fn new(state: State, urls: Vec<Arc<str>>, options: &Options) -> std::io::Result<Shared> {
+        let kick = EventFd::new()?;
+        let kick_descriptor = Inherited::default();
+        kick_descriptor.set(Some(kick.fd()));
+        let mut descriptors = state.descriptors();
+        descriptors.push(Arc::new(kick_descriptor));
         Ok(Shared {
             state: Mutex::new(state),
             entering: AtomicUsize::new(0),
-            kick: EventFd::new()?,
+            kick,
+            descriptors,
             clock: LeaseClock::new(),
             fork_generation: sys::fork_generation(),
             is_interruptible: options.interruptible,
@@ -315,8 +323,13 @@ impl Shared {
     }
 
     /// Ends the calls inside, gives the nodes one node timeout to confirm releases, and closes the connections.
-    /// In a forked child the descriptors are closed when the last owner is gone; nothing is said to any server.
-    pub(crate) fn close(&self) {
+    /// In a forked child only the descriptors are closed, also while threads of the parent are inside.
+    pub(crate) fn close(self: &Arc<Shared>) {
+        if self.is_forked() {
+            self.descriptors.iter().for_each(|descriptor| descriptor.close_in_child());
+            // What is left may have been changing when the process was copied, and its descriptors are closed.
+            return std::mem::forget(Arc::clone(self));
+        }
         let Ok(mut state) = self.enter() else { return };
         if state.is_closed {
             return self.leave(state);

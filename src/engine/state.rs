@@ -10,7 +10,7 @@ use crate::core::operation::{Completion, Input, LeaseKey, OpKey, Operation, Outp
 use crate::core::report::{Failure, Status};
 use crate::core::request::{Fault, NodeId};
 use crate::core::time::Now;
-use crate::net::sys::PollFd;
+use crate::net::sys::{Inherited, PollFd};
 use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
@@ -446,6 +446,11 @@ impl State {
         for lease in self.queue.take_unfetched_leases() {
             self.release(now, lease);
         }
+    }
+
+    /// Where a forked child finds the descriptors of the connections.
+    pub(crate) fn descriptors(&self) -> Vec<Arc<Inherited>> {
+        self.links.iter().map(|link| Arc::clone(link.descriptor())).collect()
     }
 
     /// Ends the connections.

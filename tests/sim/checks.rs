@@ -127,7 +127,7 @@ impl World {
     }
 
     pub fn check_completion(&mut self, client: usize, pending: &Pending, result: &Result<Completion, Failure>) {
-        if self.trace.is_some() {
+        if self.is_told {
             let text = match result {
                 Ok(completion) => format!("{completion:?}"),
                 Err(failure) => failure.to_string(),
@@ -152,9 +152,9 @@ impl World {
             }
             (Asked::Unlock { claim }, Completion::Done) => {
                 let token = self.clients[client].claims[claim].token;
-                self.check_deletions(token);
+                self.check_deletions(pending, token);
             }
-            (Asked::UnlockToken { token }, Completion::Done) => self.check_deletions(token),
+            (Asked::UnlockToken { token }, Completion::Done) => self.check_deletions(pending, token),
             (Asked::Extend { claim, ttl_ms }, Completion::Done) => {
                 let claim = self.clients[client].claims[claim];
                 self.check_extensions(pending, claim.token);
@@ -172,20 +172,26 @@ impl World {
                 }
             }
             (Asked::Ready, Completion::Done) => {}
+            (Asked::WaitLost { claim }, Completion::Done) => {
+                let claim = self.clients[client].claims[claim];
+                let lease_ns = self.clients[client].now(self.now).lease_ns;
+                if claim.state != LeaseState::Held || claim.valid_until_ns <= lease_ns {
+                    self.fail(FINALITY, format!("{} is over and is said to be held", named(claim.token)));
+                }
+            }
             (asked, completion) => self.fail(REPORTS, format!("{asked:?} ended with {completion:?}")),
         }
     }
 
-    fn check_deletions(&mut self, token: TokenId) {
-        let deleted = self.clients[token.client].fate(token).deleted.count_ones() as usize;
+    fn check_deletions(&mut self, pending: &Pending, token: TokenId) {
+        let deleted = since(&self.clients[token.client].fate(token).deleted_ns, pending.submitted_ns);
         if deleted < self.quorum() {
             self.fail(RELEASE, format!("{} was deleted on {deleted} nodes", named(token)));
         }
     }
 
     fn check_extensions(&mut self, pending: &Pending, token: TokenId) {
-        let fate = self.clients[token.client].fate(token);
-        let extended = fate.extended_ns.iter().filter(|&&at| at != 0 && at >= pending.submitted_ns).count();
+        let extended = since(&self.clients[token.client].fate(token).extended_ns, pending.submitted_ns);
         if extended < self.quorum() {
             self.fail(EXTENSION, format!("{} was extended on {extended} nodes", named(token)));
         }
@@ -210,7 +216,7 @@ impl World {
                         && (done < quorum || failure.detail.is_some())
                 }
                 Status::Lost => !matches!(pending.asked, Asked::Lock { .. } | Asked::Inspect | Asked::Ready),
-                Status::Unknown => failed > 0 && failed <= node_count - quorum,
+                Status::Unknown => failed <= node_count - quorum,
                 Status::Cancelled => true,
                 Status::Closed => false,
                 Status::Interrupted | Status::Invalid | Status::Forked | Status::Internal => false,
@@ -269,4 +275,9 @@ impl World {
             }
         }
     }
+}
+
+/// How many nodes did something at this moment or later.
+fn since(moments: &[u64], from_ns: u64) -> usize {
+    moments.iter().filter(|&&at| at != 0 && at >= from_ns).count()
 }

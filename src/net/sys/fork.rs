@@ -1,7 +1,8 @@
 //! Notices that this process is a forked child, without a system call.
 
+use std::os::fd::RawFd;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static REGISTERED: Once = Once::new();
@@ -24,6 +25,36 @@ pub fn fork_generation() -> u32 {
 
 extern "C" fn count_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The number of an open descriptor, where a forked child finds it without taking a lock: what else knows it may have
+/// been in the hands of a thread that the child does not have.
+///
+/// To be cleared before the descriptor is closed. A child of the moment between then keeps a duplicate too many, but
+/// never closes a number that has become somebody else's.
+#[derive(Debug)]
+pub struct Inherited(AtomicI32);
+
+impl Default for Inherited {
+    fn default() -> Inherited {
+        Inherited(AtomicI32::new(-1))
+    }
+}
+
+impl Inherited {
+    /// Remembers a descriptor, or none.
+    pub fn set(&self, fd: Option<RawFd>) {
+        self.0.store(fd.unwrap_or(-1), Ordering::Release);
+    }
+
+    /// Closes the child's duplicate, once. The owner must not be dropped in this process any more.
+    pub fn close_in_child(&self) {
+        let fd = self.0.swap(-1, Ordering::AcqRel);
+        if fd >= 0 {
+            // SAFETY: no pointers. The number was open at the fork, and its owner is not used in the child.
+            unsafe { libc::close(fd) };
+        }
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod socket;
 use std::io;
 
 pub use events::{Epoll, EventFd, TimerFd};
-pub use fork::fork_generation;
+pub use fork::{Inherited, fork_generation};
 pub use futex::{FutexWait, futex_wait, futex_wake};
 pub use poll::{PollFd, Polled, poll};
 pub use signals::SignalsBlocked;
