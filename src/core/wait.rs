@@ -42,10 +42,12 @@ impl Watch {
         self.free = NodeSet::default();
     }
 
-    /// The key is gone there, whatever was known of its end.
-    fn believe_free(&mut self, node: NodeId) {
-        self.free.insert(node);
-        self.free_at_mono_ns[node] = None;
+    /// The key is gone there, whatever was known of its end; but to try it is worth nothing before its vote counts.
+    fn found_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
+        self.free_at_mono_ns[node] = guarded_until_mono_ns;
+        if guarded_until_mono_ns.is_none() {
+            self.free.insert(node);
+        }
     }
 
     /// Nodes whose key should have ended by now, although they have announced nothing.
@@ -132,14 +134,15 @@ impl Machine {
 
     /// A node said how long the key has left there.
     pub(super) fn on_watched(&mut self, cx: &mut Context<'_>, from: NodeId, op: OpKey, reply: &Reply) {
+        let guarded_until = self.guarded_until(cx.now, from);
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
             _ if !is_watching => lock.watch.armed.remove(from),
-            Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from),
+            Reply::Remaining(Remaining::Absent) => lock.watch.found_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
-                lock.watch.free_at_mono_ns[from] = Some(cx.now.mono_after_ms(*left_ms));
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(cx.now.mono_after_ms(*left_ms)));
             }
             _ => {}
         }
@@ -161,16 +164,17 @@ impl Machine {
                 for op in waiting {
                     self.believe_free(cx, op, from);
                 }
-                self.node_lost_keys(cx.now, from);
+                self.revoke(cx, from, "was flushed meanwhile");
             }
         }
     }
 
     fn believe_free(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId) {
+        let guarded_until = self.guarded_until(cx.now, node);
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.watch.armed.remove(node);
             if matches!(lock.phase, Phase::Watch) {
-                lock.watch.believe_free(node);
+                lock.watch.found_free(node, guarded_until);
                 self.reconsider(cx, op);
             }
         }
@@ -215,7 +219,7 @@ impl Machine {
     pub(super) fn resume_watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let overdue = lock.watch.overdue(cx.now);
-        overdue.for_each(|node| lock.watch.believe_free(node));
+        overdue.for_each(|node| lock.watch.found_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
         if lock.watch.free.len() >= self.quorum || is_last_chance {
             lock.is_woken = true;
