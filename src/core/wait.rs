@@ -132,9 +132,12 @@ impl Machine {
         self.ask(cx.now, node, Request::Remaining { key }, Asker::Question(op));
     }
 
-    /// A node said how long the key has left there.
+    /// A node said how long the key has left there. One that will not announce its end is tried again after the
+    /// retry delay, as without pushes.
     pub(super) fn on_watched(&mut self, cx: &mut Context<'_>, from: NodeId, op: OpKey, reply: &Reply) {
         let guarded_until = self.guarded_until(cx.now, from);
+        let retry_at = cx.now.mono_after_ms(self.config.retry_delay_ms);
+        let announces = self.nodes[from].tracks;
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
@@ -142,7 +145,13 @@ impl Machine {
             Reply::Remaining(Remaining::Absent) => lock.watch.found_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
-                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(cx.now.mono_after_ms(*left_ms)));
+                let end = cx.now.mono_after_ms(*left_ms);
+                let end = if announces { end } else { end.min(retry_at) };
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(end));
+            }
+            // Nothing can be learnt from this node but by trying.
+            Reply::Refused(_) | Reply::Unclear(_) => {
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(retry_at))
             }
             _ => {}
         }
