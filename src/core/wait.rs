@@ -9,7 +9,9 @@ use super::node::{Asker, Link};
 use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
 use super::quorum::NodeSet;
+use super::report::Status;
 use super::request::{Bytes, MAX_NODES, NodeId, Push, Remaining, Reply, Request};
+use super::round::Answer;
 use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
 
@@ -148,6 +150,17 @@ impl Machine {
                 let end = cx.now.mono_after_ms(*left_ms);
                 let end = if announces { end } else { end.min(retry_at) };
                 lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(end));
+            }
+            // No client of ours sets a key without an end. Perhaps it is no lock at all, which its value shows.
+            Reply::Remaining(Remaining::Forever) => {
+                let key = lock.params.key.clone();
+                self.ask(cx.now, from, Request::Holder { key }, Asker::Question(op));
+            }
+            Reply::Refused(fault) if fault.text.starts_with("WRONGTYPE") => {
+                lock.last_votes.answer(from, Answer::Failed(fault.clone().into()), cx.now);
+                if lock.last_votes.tally().trouble(self.nodes.len(), self.quorum) == Some(Status::Config) {
+                    return self.give_up(cx, op);
+                }
             }
             // Nothing can be learnt from this node but by trying.
             Reply::Refused(_) | Reply::Unclear(_) => {
