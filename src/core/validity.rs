@@ -47,6 +47,12 @@ impl Bounds {
         std::mem::take(&mut self.0[node]) > 0
     }
 
+    /// Whether the node has confirmed and is not known to have lost the key.
+    #[must_use]
+    pub fn holds(&self, node: NodeId) -> bool {
+        self.0[node] > 0
+    }
+
     /// How many nodes hold the key at `lease_ns`.
     #[must_use]
     pub fn count_after(&self, lease_ns: u64) -> usize {

@@ -10,7 +10,7 @@ use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
 use super::quorum::NodeSet;
 use super::request::{Bytes, MAX_NODES, NodeId, Push, Remaining, Reply, Request};
-use super::time::NS_PER_MS;
+use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
 
 /// Longer keys are not watched: every push repeats the key.
@@ -42,12 +42,24 @@ impl Watch {
         self.free = NodeSet::default();
     }
 
-    /// The key is gone on this node; to try it is worth nothing before its vote counts.
-    fn found_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
-        match guarded_until_mono_ns {
-            None => self.free.insert(node),
-            until => self.free_at_mono_ns[node] = until,
+    /// The key is gone there, whatever was known of its end; to try it is worth nothing before the node's vote counts.
+    fn believe_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
+        if guarded_until_mono_ns.is_none() {
+            self.free.insert(node);
         }
+        self.free_at_mono_ns[node] = guarded_until_mono_ns;
+    }
+
+    /// Nodes whose key should have ended by now, although they have announced nothing.
+    fn overdue(&self, now: Now) -> impl Iterator<Item = NodeId> + use<> {
+        let ends = self.free_at_mono_ns;
+        (0..MAX_NODES).filter(move |&node| ends[node].is_some_and(|end| end <= now.mono_ns))
+    }
+
+    /// What was read is out of date there.
+    fn read_again(&mut self, node: NodeId) {
+        self.armed.remove(node);
+        self.free_at_mono_ns[node] = None;
     }
 }
 
@@ -95,6 +107,10 @@ impl Machine {
     /// announced.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         self.rest_until(op, Phase::Watch, None);
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            let overdue = lock.watch.overdue(cx.now);
+            overdue.for_each(|node| lock.watch.read_again(node));
+        }
         for node in 0..self.nodes.len() {
             self.arm(cx, op, node);
         }
@@ -123,7 +139,7 @@ impl Machine {
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
             _ if !is_watching => lock.watch.armed.remove(from),
-            Reply::Remaining(Remaining::Absent) => lock.watch.found_free(from, guarded_until),
+            Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
                 lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(cx.now.mono_after_ms(*left_ms)));
@@ -158,7 +174,7 @@ impl Machine {
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.watch.armed.remove(node);
             if matches!(lock.phase, Phase::Watch) {
-                lock.watch.found_free(node, guarded_until);
+                lock.watch.believe_free(node, guarded_until);
                 self.reconsider(cx, op);
             }
         }
@@ -202,11 +218,8 @@ impl Machine {
     /// The watch ended: by belief, by time, or by the deadline.
     pub(super) fn resume_watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        for node in 0..MAX_NODES {
-            if lock.watch.free_at_mono_ns[node].is_some_and(|end| end <= cx.now.mono_ns) {
-                lock.watch.free.insert(node);
-            }
-        }
+        let overdue = lock.watch.overdue(cx.now);
+        overdue.for_each(|node| lock.watch.believe_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
         if lock.watch.free.len() >= self.quorum || is_last_chance {
             lock.is_woken = true;
