@@ -140,7 +140,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
+    fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Extend(extend)) = self.ops.get(op) else { return };
         let (node_count, mut tally) = (self.nodes.len(), extend.round.tally());
         if let Some(lease) = extend.lease.and_then(|lease| self.leases.get(lease)) {

@@ -11,8 +11,7 @@ use super::config::{Config, RestartGuard};
 use super::lease::Stage;
 use super::machine::{Context, Machine};
 use super::node::{Link, Node};
-use super::operation::{LeaseKey, LeaseState, OpKey, Operation};
-use super::ops::Op;
+use super::operation::{LeaseKey, LeaseState, Operation};
 use super::report::Milliseconds;
 use super::request::{Fault, FaultKind, NodeId, ServerInfo};
 use super::round::Answer;
@@ -149,14 +148,6 @@ impl Machine {
                 }
                 Stage::Acquired(LeaseState::Held) if had_bound => self.publish(cx.now, key),
                 Stage::Attempt(_) | Stage::Acquired(_) => {}
-            }
-        }
-        for op in self.ops.keys().collect::<Vec<OpKey>>() {
-            if let Some(Op::Extend(extend)) = self.ops.get_mut(op)
-                && matches!(extend.round.of(restarted), Answer::Done)
-            {
-                extend.round.answer(restarted, Answer::Failed(fault.clone().into()), cx.now);
-                self.judge_extension(cx, op);
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::super::config::DRIFT_PPM;
-use super::super::operation::Completion;
+use super::super::operation::{Completion, OpKey};
 use super::super::report::{Failure, Outcome, Status};
 use super::super::request::{Reply, Request};
 use super::super::scripted::Scripted;

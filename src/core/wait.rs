@@ -44,12 +44,12 @@ impl Watch {
         self.free = NodeSet::default();
     }
 
-    /// The key is gone there, whatever was known of its end; but to try it is worth nothing before its vote counts.
-    fn found_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
-        self.free_at_mono_ns[node] = guarded_until_mono_ns;
+    /// The key is gone there, whatever was known of its end; to try it is worth nothing before the node's vote counts.
+    fn believe_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
         if guarded_until_mono_ns.is_none() {
             self.free.insert(node);
         }
+        self.free_at_mono_ns[node] = guarded_until_mono_ns;
     }
 
     /// Nodes whose key should have ended by now, although they have announced nothing.
@@ -144,7 +144,7 @@ impl Machine {
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
             _ if !is_watching => lock.watch.armed.remove(from),
-            Reply::Remaining(Remaining::Absent) => lock.watch.found_free(from, guarded_until),
+            Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
                 let end = cx.now.mono_after_ms(*left_ms);
@@ -196,7 +196,7 @@ impl Machine {
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.watch.armed.remove(node);
             if matches!(lock.phase, Phase::Watch) {
-                lock.watch.found_free(node, guarded_until);
+                lock.watch.believe_free(node, guarded_until);
                 self.reconsider(cx, op);
             }
         }
@@ -241,7 +241,7 @@ impl Machine {
     pub(super) fn resume_watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let overdue = lock.watch.overdue(cx.now);
-        overdue.for_each(|node| lock.watch.found_free(node, None));
+        overdue.for_each(|node| lock.watch.believe_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
         if lock.watch.free.len() >= self.quorum || is_last_chance {
             lock.is_woken = true;
