@@ -8,7 +8,7 @@ use std::time::Duration;
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Lease, LeaseState, LockRequest, Redlock};
 use support::locking::*;
-use support::{Cluster, resource, wait_for};
+use support::{Cluster, Proxy, resource, wait_for};
 
 /// Takes a lock of this life at the first attempt.
 fn lock_for(handle: &Redlock, resource: &str, ttl_ms: u64) -> Lease {
@@ -70,7 +70,10 @@ fn an_extension_confirmed_by_a_minority_fails_and_takes_nothing() {
     cluster.iter().take(3).for_each(support::Node::cont);
     assert_eq!(cluster.holding(&key), 5, "a failed extension releases nothing");
     assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 5));
-    assert!(wait_for(Duration::from_secs(5), || lease.valid_until_ns() > before + second_ns), "late confirmations count");
+    assert!(
+        wait_for(Duration::from_secs(5), || lease.valid_until_ns() > before + second_ns),
+        "late confirmations count"
+    );
     lease.extend(20 * TTL_MS).expect("all nodes answer again");
     lease.unlock().expect("ours");
     assert_gone(&cluster, &key);
@@ -135,6 +138,26 @@ fn a_node_that_lost_the_key_gets_it_again_after_a_confirmed_extension() {
     assert_eq!(cluster[0].get(&key).as_deref(), Some(lease.token()));
     lease.unlock().expect("ours");
     assert_gone(&cluster, &key);
+}
+
+#[test]
+fn a_node_that_comes_back_after_the_extension_gets_the_key_too() {
+    let cluster = Cluster::start(3);
+    let proxy = Proxy::to(cluster[0].port());
+    let handle = connect_with(&[proxy.url(), cluster[1].url(), cluster[2].url()], &options());
+    let key = resource("comes-back");
+    let lease = lock(&handle, &key);
+    assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 3 && lease.node_count_held() == 3));
+    assert_eq!(cluster[0].cli(&["DEL", &key]), "1");
+    proxy.reset_all();
+    proxy.delay(100);
+    thread::sleep(Duration::from_millis(5));
+    lease.extend(TTL_MS).expect("two of three nodes");
+    assert_eq!(cluster.holding(&key), 2, "the third node's connection is being made");
+    let is_set_again = || up_count(&handle) == 3 && cluster.holding(&key) == 3;
+    assert!(wait_for(Duration::from_secs(5), is_set_again), "set again");
+    lease.unlock().expect("ours");
+    assert!(wait_for(Duration::from_secs(5), || debts(&handle) == 0 && cluster.holding(&key) == 0));
 }
 
 #[test]

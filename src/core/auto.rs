@@ -68,6 +68,8 @@ impl Machine {
         let is_extension_due = lease.is_held(quorum, cx.now)
             && lease.auto.as_ref().is_some_and(|auto| auto.op.is_none() && auto.next_mono_ns <= cx.now.mono_ns);
         if is_extension_due {
+            // Planned before it is tried: one that fails at once must not be due again at the same moment.
+            self.plan_extension(cx.now, lease_key);
             self.extend_by_itself(cx, lease_key);
         }
         self.publish(cx.now, lease_key);

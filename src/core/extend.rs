@@ -97,11 +97,14 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
-        if let Some(lease_key) = lease_key {
+        let guarded = if reply == Reply::Done { self.guarded(cx.now, from) } else { None };
+        if let Some(lease_key) = lease_key
+            && guarded.is_none()
+        {
             self.apply_extension(cx, from, op, lease_key, ttl_ms, queued, &reply);
         }
         let answer = match reply {
-            Reply::Done => Answer::Done,
+            Reply::Done => guarded.map_or(Answer::Done, Answer::Guarded),
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
         };
@@ -139,7 +142,14 @@ impl Machine {
 
     fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Extend(extend)) = self.ops.get(op) else { return };
-        let (node_count, tally) = (self.nodes.len(), extend.round.tally());
+        let (node_count, mut tally) = (self.nodes.len(), extend.round.tally());
+        if let Some(lease) = extend.lease.and_then(|lease| self.leases.get(lease)) {
+            // A node that extended the key and has lost it since does not count.
+            let is_lost = |&node: &NodeId| matches!(extend.round.of(node), Answer::Done) && !lease.bounds.holds(node);
+            let lost = (0..node_count).filter(is_lost).count();
+            tally.done -= lost;
+            tally.not += lost;
+        }
         let is_over = match extend.lease {
             Some(lease) => self.leases.get(lease).is_none_or(|lease| !lease.is_held(self.quorum, cx.now)),
             None => {
@@ -182,10 +192,12 @@ impl Machine {
     }
 
     /// Sets the key again on a node that has lost it. Only once a quorum has confirmed, or two holders could each
-    /// gather nodes; and never behind a release, or the key would outlive it.
+    /// gather nodes; never behind a release, or the key would outlive it; and not where a SET still waits to be sent or
+    /// answered: the second would be refused because of the first, and our own key taken for another's.
     fn set_again(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, node: NodeId) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        if lease.is_releasing || !lease.is_held(self.quorum, cx.now) {
+        let is_being_set = matches!(lease.votes.of(node), Answer::Awaited);
+        if lease.is_releasing || is_being_set || !lease.is_held(self.quorum, cx.now) {
             return;
         }
         let ttl_ms = lease.ttl_ms;

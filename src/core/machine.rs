@@ -20,6 +20,7 @@ use super::quorum::quorum;
 use super::report::{Failure, Status};
 use super::request::{Fault, FaultKind, NodeId, Reply, Request, RequestKind, ServerInfo};
 use super::resources::Resources;
+use super::server_time::ServerTime;
 use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
 use super::timers::{Sleeper, Timers};
@@ -46,6 +47,10 @@ pub struct Machine {
     /// Extensions that nobody asked for, and how they ended.
     extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
+    /// The largest ttl that this handle has been asked for.
+    pub(super) largest_ttl_ms: u64,
+    /// A caller has chosen a token itself.
+    pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
 }
 
@@ -64,12 +69,15 @@ impl Machine {
             runnable: VecDeque::new(),
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
+            largest_ttl_ms: 0,
+            reuses_tokens: false,
             out: VecDeque::new(),
         }
     }
 
     /// Begins an operation. It may already be completed when this returns; its [`Output::Completed`] says so.
     pub fn submit(&mut self, cx: &mut Context<'_>, operation: Operation) -> OpKey {
+        self.note_ttl(&operation);
         let op = match operation {
             Operation::Lock(params) => self.submit_lock(cx, params),
             Operation::Unlock { lease } => self.submit_unlock(cx, lease),
@@ -145,6 +153,12 @@ impl Machine {
             counters.reconnects = node.connections.saturating_sub(1);
         }
         stats
+    }
+
+    /// Whether the node is connected.
+    #[must_use]
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node].link == Link::Up
     }
 
     /// How many nodes there are.
@@ -238,17 +252,15 @@ impl Machine {
     }
 
     fn node_up(&mut self, cx: &mut Context<'_>, up: NodeId, info: ServerInfo) {
-        if let Some(fault) = guard::refusal(&self.nodes, up, &info) {
+        if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
             return self.node_down(cx, up, fault);
         }
+        self.meet(cx, up, &info);
         let node = &mut self.nodes[up];
-        let is_another_server = !node.run_id.is_empty() && node.run_id != info.run_id;
+        node.time = ServerTime::new(info.time_us, cx.now.mono_ns);
         node.connected(info);
         node.forget_void_debts(cx.now);
-        if is_another_server {
-            self.node_lost_keys(cx.now, up);
-        }
         self.pay_debts(cx.now, up);
         for parked in std::mem::take(&mut self.nodes[up].parked) {
             if self.is_still_wanted(&parked.asker) {
@@ -261,8 +273,17 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            self.release_on(now, to, debt, None);
+            if !self.is_in_use_again(&debt) {
+                self.release_on(now, to, debt, None);
+            }
         }
+    }
+
+    /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
+    /// the key of a later one, which has debts of its own when it ends.
+    fn is_in_use_again(&self, debt: &Debt) -> bool {
+        let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
+        self.reuses_tokens && self.leases.values().any(is_it)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
@@ -306,6 +327,7 @@ impl Machine {
             return;
         };
         node.judged = node.judged.saturating_sub(1);
+        node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
         let took_ns = cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);

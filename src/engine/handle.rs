@@ -1,9 +1,10 @@
 //! A handle on N nodes: the safe Rust face that the C ABI and the command line stand on.
 
 use std::fmt;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 
-use crate::core::operation::Operation;
+use crate::core::operation::{LockParams, Operation};
 use crate::core::report::Status;
 use crate::core::request::{Bytes, MAX_NODES};
 use crate::core::stats::Stats;
@@ -13,6 +14,7 @@ use crate::redis::handshake::Login;
 use crate::redis::url::{self, NodeUrl, Secret};
 
 use super::error::Error;
+use super::events::{Event, Submission, Work};
 use super::inspection::Inspection;
 use super::lease::Lease;
 use super::link::Link;
@@ -43,6 +45,10 @@ pub struct LockRequest {
     pub token: Option<Vec<u8>>,
     /// What [`Redlock::cancel`] knows this call by; 0: nothing.
     pub tag: u64,
+    /// The lease extends itself at a third of its validity, and its loss is noticed at once.
+    pub auto_extend: bool,
+    /// Such a lease is held for at most this long, in milliseconds; `None`: until it is released or lost.
+    pub max_hold_ms: Option<u64>,
     /// The caller reads the error's nodes: a failed attempt may cost one more round trip to tell who holds the lock.
     pub explain: bool,
 }
@@ -90,20 +96,10 @@ impl Redlock {
     /// [`Status::Config`] when too many nodes refuse for reasons that only a person can cure, [`Status::Cancelled`],
     /// [`Status::Interrupted`], [`Status::Invalid`], [`Status::Forked`], [`Status::Closed`].
     pub fn lock(&self, request: &LockRequest) -> Result<Lease, Error> {
-        let key = self.key(&request.resource)?;
-        self.shared.check_ttl(request.ttl_ms)?;
-        let token = request.token.as_deref().map(own_token).transpose()?;
-        let operation = Operation::Lock(crate::core::operation::LockParams {
-            key,
-            ttl_ms: request.ttl_ms,
-            wait_ms: wait_ms(request.wait_ms)?,
-            retries: request.retries,
-            token,
-            explain: request.explain,
-            auto_extend: false,
-            max_hold_ms: None,
-            watch: false,
-        });
+        let operation = self.lock_operation(request, false)?;
+        if request.auto_extend {
+            self.shared.start_driver()?;
+        }
         match self.shared.call_with(operation, CallOptions { tag: request.tag, is_wait: true })? {
             Success::Locked { lease, token, cell } => {
                 let resource = request.resource.as_slice().into();
@@ -111,6 +107,23 @@ impl Redlock {
             }
             Success::Done | Success::Inspected(_) => Err(Error::plain(Status::Internal, "a lock without a lease")),
         }
+    }
+
+    fn lock_operation(&self, request: &LockRequest, is_watched: bool) -> Result<Operation, Error> {
+        let key = self.key(&request.resource)?;
+        self.shared.check_ttl(request.ttl_ms)?;
+        let token = request.token.as_deref().map(own_token).transpose()?;
+        Ok(Operation::Lock(LockParams {
+            key,
+            ttl_ms: request.ttl_ms,
+            wait_ms: wait_ms(request.wait_ms)?,
+            retries: request.retries,
+            token,
+            explain: request.explain,
+            auto_extend: request.auto_extend,
+            max_hold_ms: request.max_hold_ms,
+            watch: is_watched,
+        }))
     }
 
     /// Releases a lock that this or another process acquired, by its token.
@@ -158,12 +171,93 @@ impl Redlock {
         self.shared.cancel(tag)
     }
 
+    /// The descriptor of the event-loop face: poll it for reading, then call [`Redlock::process`]. Valid until the
+    /// handle is gone; the same one every time.
+    ///
+    /// # Errors
+    /// [`Status::Internal`] when no descriptor can be had; [`Status::Forked`].
+    pub fn fd(&self) -> Result<RawFd, Error> {
+        self.shared.fd()
+    }
+
+    /// How long a loop that cannot poll [`Redlock::fd`] may sleep before [`Redlock::process`] is due, in milliseconds;
+    /// 0: now; −1: for ever.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn timeout_ms(&self) -> Result<i64, Error> {
+        self.shared.timeout_ms()
+    }
+
+    /// Does what is due, without waiting: sends what was submitted, reads what has arrived, minds the timers.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn process(&self) -> Result<(), Error> {
+        self.shared.process()
+    }
+
+    /// The next event; `None` when there is none, and then the descriptor is not readable for events any more.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn next_event(&self) -> Result<Option<Event>, Error> {
+        self.shared.next_event()
+    }
+
+    /// Submits [`Redlock::lock`]; its end is an [`Event::Done`] with `request.tag`.
+    ///
+    /// # Errors
+    /// As [`Redlock::lock`] for its arguments; then there is no event.
+    pub fn submit_lock(&self, request: &LockRequest) -> Result<(), Error> {
+        let operation = self.lock_operation(request, true)?;
+        let resource = request.resource.as_slice().into();
+        self.shared.submit(operation, Submission { tag: request.tag, work: Work::Lock, resource })
+    }
+
+    /// Submits [`Redlock::unlock_token`].
+    ///
+    /// # Errors
+    /// As that for its arguments; then there is no event.
+    pub fn submit_unlock_token(&self, resource: &[u8], token: &[u8], tag: u64) -> Result<(), Error> {
+        let (key, token) = (self.key(resource)?, own_token(token)?);
+        self.shared.submit(Operation::UnlockToken { key, token }, submission(tag, Work::Unlock))
+    }
+
+    /// Submits [`Redlock::extend_token`].
+    ///
+    /// # Errors
+    /// As that for its arguments; then there is no event.
+    pub fn submit_extend_token(&self, resource: &[u8], token: &[u8], ttl_ms: u64, tag: u64) -> Result<(), Error> {
+        let (key, token) = (self.key(resource)?, own_token(token)?);
+        self.shared.check_ttl(ttl_ms)?;
+        self.shared.submit(Operation::ExtendToken { key, token, ttl_ms }, submission(tag, Work::Extend))
+    }
+
+    /// Submits [`Redlock::inspect`].
+    ///
+    /// # Errors
+    /// As that for its arguments; then there is no event.
+    pub fn submit_inspect(&self, resource: &[u8], tag: u64) -> Result<(), Error> {
+        let key = self.key(resource)?;
+        self.shared.submit(Operation::Inspect { key }, submission(tag, Work::Inspect))
+    }
+
     /// A copy of the counters.
     ///
     /// # Errors
     /// [`Status::Forked`], [`Status::Internal`].
     pub fn stats(&self) -> Result<Stats, Error> {
         self.shared.stats()
+    }
+
+    /// What a person should know about each node, in order: why it does not vote (no connection, no answer, restart
+    /// guard), or what is wrong with it (it may evict locks; its restarts cannot be seen). Empty for a healthy one.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn node_notes(&self) -> Result<Vec<Box<str>>, Error> {
+        self.shared.node_notes()
     }
 
     /// How many nodes there are.
@@ -206,7 +300,12 @@ impl fmt::Debug for Redlock {
     }
 }
 
-fn wait_ms(wait_ms: i64) -> Result<Option<u64>, Error> {
+/// What is submitted without a resource that a lease would need.
+pub(super) fn submission(tag: u64, work: Work) -> Submission {
+    Submission { tag, work, resource: Box::default() }
+}
+
+pub(super) fn wait_ms(wait_ms: i64) -> Result<Option<u64>, Error> {
     match wait_ms {
         -1 => Ok(None),
         _ => u64::try_from(wait_ms)

@@ -10,7 +10,9 @@ use crate::core::request::Bytes;
 use crate::core::time::NS_PER_MS;
 
 use super::error::Error;
-use super::shared::Shared;
+use super::events::Work;
+use super::handle::{submission, wait_ms};
+use super::shared::{CallOptions, Shared};
 
 /// Values of [`LeaseCell::valid_until`] that are no moments.
 const LOST: u64 = 0;
@@ -105,6 +107,42 @@ impl Lease {
             LeaseState::Held => Ok(()),
             _ => Err(Error::plain(Status::Lost, "expired before it was extended")),
         }
+    }
+
+    /// Waits until the lease is over, however that comes about: deadline, deletion, eviction, release by another
+    /// thread. False when it is still held after `timeout_ms` milliseconds (−1: without limit).
+    ///
+    /// # Errors
+    /// [`Status::Interrupted`], [`Status::Closed`], [`Status::Forked`], [`Status::Invalid`].
+    pub fn wait_lost(&self, timeout_ms: i64) -> Result<bool, Error> {
+        let operation = Operation::WaitLost { lease: self.key, wait_ms: wait_ms(timeout_ms)? };
+        match self.shared.call_with(operation, CallOptions { tag: 0, is_wait: true }) {
+            Ok(_) => Ok(false),
+            Err(error) if error.status == Status::Lost => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Submits [`Lease::unlock`]; its end is an [`Event::Done`](super::Event::Done).
+    ///
+    /// # Errors
+    /// [`Status::Closed`], [`Status::Forked`]; then there is no event.
+    pub fn submit_unlock(&self, tag: u64) -> Result<(), Error> {
+        self.shared.submit(Operation::Unlock { lease: self.key }, submission(tag, Work::Unlock))
+    }
+
+    /// Submits [`Lease::extend`]; its end is an [`Event::Done`](super::Event::Done).
+    ///
+    /// # Errors
+    /// [`Status::Invalid`], [`Status::Closed`], [`Status::Forked`]; then there is no event.
+    pub fn submit_extend(&self, ttl_ms: u64, tag: u64) -> Result<(), Error> {
+        self.shared.check_ttl(ttl_ms)?;
+        self.shared.submit(Operation::Extend { lease: self.key, ttl_ms }, submission(tag, Work::Extend))
+    }
+
+    /// Releases the lock without waiting for the nodes; the outcome goes to the counters alone.
+    pub fn release_unawaited(&self) {
+        self.shared.release(self.key);
     }
 
     /// The token that the keys hold.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::core::request::{Fault, FaultKind, Request, ServerInfo};
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::stream::{Endpoint, Progress, Read, Stream};
-use crate::net::sys::{Inherited, Interest};
+use crate::net::sys::{Epoll, Inherited, Interest};
 use crate::redis::command::Encoder;
 use crate::redis::dialect::Dialect;
 use crate::redis::frame::Cutter;
@@ -51,6 +51,8 @@ pub(crate) struct Link {
     phase: Phase,
     outgoing: Vec<u8>,
     sent: usize,
+    /// The kernel did not take everything at the last flush.
+    is_blocked: bool,
     incoming: Vec<u8>,
     consumed: usize,
     cutter: Cutter,
@@ -60,6 +62,9 @@ pub(crate) struct Link {
     /// The connection has answered a request: whoever cut it, the server was not what failed.
     was_of_use: bool,
     poll_set: u64,
+    /// What the event loop's epoll set knows of this connection.
+    registration: Option<(RawFd, Interest)>,
+    epoll: Option<Arc<Epoll>>,
     /// For a forked child, which has to close it without touching the rest.
     descriptor: Arc<Inherited>,
 }
@@ -73,6 +78,7 @@ impl Link {
             phase: Phase::Resting { until_mono_ns: 0 },
             outgoing: Vec::new(),
             sent: 0,
+            is_blocked: false,
             incoming: Vec::new(),
             consumed: 0,
             cutter: Cutter::new(),
@@ -80,6 +86,8 @@ impl Link {
             failures: 0,
             was_of_use: false,
             poll_set: 0,
+            registration: None,
+            epoll: None,
             descriptor: Arc::default(),
         }
     }
@@ -111,7 +119,10 @@ impl Link {
                     Ok(Progress::Open) => self.greet(now, since_mono_ns),
                     Ok(Progress::Pending) if is_overdue(since_mono_ns) => Some(self.too_slow(now, stage)),
                     Ok(Progress::Pending) => {
-                        self.poll_set += u64::from(stream.interest() != interest);
+                        if stream.interest() != interest {
+                            self.poll_set += 1;
+                            self.unregister();
+                        }
                         None
                     }
                     Err(fault) => Some(self.fail(now, fault)),
@@ -164,11 +175,12 @@ impl Link {
 
     /// Answers the server's greeting as far as it has arrived. `Some`: the connection is ready.
     pub(crate) fn continue_handshake(&mut self) -> Result<Option<Event>, Fault> {
-        while let Some(frame_end) = self.next_frame()? {
+        while let Some(frame_end) = self.next_frame().map_err(|fault| self.without_quotation(fault))? {
             let Phase::Greeting { handshake, since_mono_ns, .. } = &mut self.phase else { return Ok(None) };
             let since_mono_ns = *since_mono_ns;
             let frame = &self.incoming[self.consumed..frame_end];
-            let greeting = handshake.on_frame(frame, &mut self.outgoing)?;
+            let greeting = handshake.on_frame(frame, &mut self.outgoing);
+            let greeting = greeting.map_err(|fault| self.without_quotation(fault))?;
             self.consume(frame_end);
             if let Some(greeting) = greeting {
                 let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
@@ -182,6 +194,14 @@ impl Link {
         }
         self.flush()?;
         Ok(None)
+    }
+
+    /// What a peer says while it is told the password may repeat it, also where it is no frame.
+    fn without_quotation(&self, fault: Fault) -> Fault {
+        match self.login.password {
+            Some(_) if fault.text.starts_with("not RESP") => Fault::new(fault.kind, "not RESP"),
+            _ => fault,
+        }
     }
 
     /// The end of the next complete frame, which begins at [`Link::frame`]'s start.
@@ -218,7 +238,7 @@ impl Link {
             Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
             Phase::Resting { .. } | Phase::Dialing { .. } => return Ok(()),
         };
-        let had_rest = self.sent > 0 || stream.wants_write();
+        let had_rest = self.is_blocked;
         while self.sent < self.outgoing.len() {
             match stream.write(&self.outgoing[self.sent..])? {
                 0 => break,
@@ -231,14 +251,49 @@ impl Link {
         } else if self.outgoing.len() - self.sent > OUTGOING_BYTES_MAX {
             return Err(Fault::new(FaultKind::Unreachable, "takes no more requests"));
         }
-        let has_rest = !self.outgoing.is_empty() || stream.wants_write();
-        self.poll_set += u64::from(has_rest != had_rest);
+        self.is_blocked = !self.outgoing.is_empty() || stream.wants_write();
+        self.poll_set += u64::from(self.is_blocked != had_rest);
         Ok(())
     }
 
     /// Whether something waits for a flush.
     pub(crate) fn has_outgoing(&self) -> bool {
         self.sent < self.outgoing.len()
+    }
+
+    /// Whether something was queued since the last flush; what a full socket left over is not new.
+    pub(crate) fn has_new_outgoing(&self) -> bool {
+        self.sent == 0 && !self.outgoing.is_empty() && !self.is_blocked
+    }
+
+    /// Brings the event loop's epoll set up to date.
+    pub(crate) fn register(&mut self, epoll: &Arc<Epoll>) {
+        let wanted = self.interest();
+        if wanted == self.registration && self.epoll.is_some() {
+            return;
+        }
+        self.epoll.get_or_insert_with(|| Arc::clone(epoll));
+        let done = match (self.registration, wanted) {
+            (Some((old, _)), Some((new, interest))) if old == new => epoll.modify(new, interest),
+            (_, Some((new, interest))) => {
+                self.unregister();
+                epoll.add(new, interest)
+            }
+            (_, None) => {
+                self.unregister();
+                Ok(())
+            }
+        };
+        self.registration = wanted.filter(|_| done.is_ok());
+    }
+
+    /// Takes the descriptor out of the event loop's set before it is closed: a duplicate in a forked child would keep
+    /// it there.
+    fn unregister(&mut self) {
+        if let (Some((fd, _)), Some(epoll)) = (self.registration.take(), &self.epoll) {
+            // Not being in the set is the only failure.
+            let _ = epoll.delete(fd);
+        }
     }
 
     /// What the classification of replies depends on.
@@ -257,8 +312,7 @@ impl Link {
             Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
         };
         let (fd, _) = stream.interest()?;
-        let has_rest = self.has_outgoing() || stream.wants_write();
-        Some((fd, if has_rest { Interest::BOTH } else { Interest::READ }))
+        Some((fd, if self.is_blocked { Interest::BOTH } else { Interest::READ }))
     }
 
     /// When [`Link::advance`] has something to do although no descriptor is ready.
@@ -280,6 +334,7 @@ impl Link {
     /// Gives the connection up. The next one asks the server to forget this one first: a SET that is still on its way
     /// would otherwise be executed after its release.
     pub(crate) fn give_up(&mut self, now: Now) {
+        self.unregister();
         self.descriptor.set(None);
         let (lived_ns, is_ready) = match &mut self.phase {
             Phase::Resting { .. } => return,
@@ -305,6 +360,7 @@ impl Link {
         self.was_of_use = false;
         self.outgoing.clear();
         self.sent = 0;
+        self.is_blocked = false;
         self.incoming.clear();
         self.consumed = 0;
         self.cutter = Cutter::new();
@@ -320,6 +376,7 @@ impl Link {
     /// Says goodbye without cutting off what was written: a stopped server will still execute a release that is
     /// queued behind its SET.
     pub(crate) fn close(&mut self) {
+        self.unregister();
         self.descriptor.set(None);
         if let Phase::Ready { stream, .. } = &mut self.phase {
             stream.finish();

@@ -1,10 +1,12 @@
 //! One shared engine per handle: connections, waiting, the safe Rust face.
 //!
 //! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is the
-//! blocking call, `handover.rs` who polls, `state.rs` what the mutex guards, `link.rs` one connection's life.
+//! blocking call, `handover.rs` who polls, `state.rs` what the mutex guards, `link.rs` one connection's life,
+//! `events.rs` the event-loop face.
 
 mod entropy;
 mod error;
+mod events;
 mod handle;
 mod handover;
 mod inspection;
@@ -15,6 +17,7 @@ mod shared;
 mod state;
 
 pub use error::{Error, NodeDetail};
+pub use events::{Event, Value, Work};
 pub use handle::{LockRequest, Redlock};
 pub use inspection::{Holder, InspectedNode, Inspection};
 pub use lease::Lease;

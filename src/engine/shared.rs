@@ -3,8 +3,12 @@
 //! The state mutex is never held while waiting. Whoever leaves it sends what was queued, unless another thread is
 //! already at the door: then that one does, and the requests of both leave in one segment.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use once_cell::sync::OnceCell;
 
 use crate::core::operation::{Input, LeaseKey, NodeView, OpKey, Operation};
 use crate::core::report::{Failure, Status};
@@ -12,9 +16,10 @@ use crate::core::request::Bytes;
 use crate::core::stats::Stats;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
-use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, Polled};
+use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, Polled, SignalsBlocked};
 
 use super::error::Error;
+use super::events::{Event, LoopFace, Submission};
 use super::handover::{Awake, LeaderSleep, SLEEP_MAX_NS, Slot};
 use super::lease::LeaseCell;
 use super::options::{Options, TTL_MS_RANGE, in_range};
@@ -38,8 +43,11 @@ pub(crate) enum Success {
 /// may have been closed over night.
 const STALE_NS: u64 = NS_PER_MS;
 
-/// How often a thread may leave the sending to the next one in a row.
-const DEFERRALS_MAX: u32 = 64;
+/// How often in a row the sending may be left to another thread.
+const DEFERRALS_MAX: u32 = 256;
+
+/// How often a leader lets others run before it sends and sleeps. It stops as soon as that brings nobody.
+const GATHER_YIELDS_MAX: u32 = 16;
 
 /// One handle, as its threads see it.
 pub(crate) struct Shared {
@@ -55,6 +63,8 @@ pub(crate) struct Shared {
     spin_ns: u64,
     node_timeout_ns: u64,
     max_ttl_ms: Option<u64>,
+    loop_face: OnceCell<LoopFace>,
+    driver: Mutex<Option<JoinHandle<()>>>,
     pub(crate) urls: Vec<Arc<str>>,
 }
 
@@ -85,6 +95,8 @@ impl Shared {
             spin_ns: u64::from(options.spin_us) * 1_000,
             node_timeout_ns: options.node_timeout_ms.saturating_mul(NS_PER_MS),
             max_ttl_ms: options.max_ttl_ms,
+            loop_face: OnceCell::new(),
+            driver: Mutex::new(None),
             urls,
         })
     }
@@ -126,7 +138,7 @@ impl Shared {
     /// Takes the state mutex. The check for a fork comes first: in a child the mutex may be locked for ever.
     fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
         if self.is_forked() {
-            return Err(Error::plain(Status::Forked, "make a new handle in the child"));
+            return Err(forked());
         }
         self.entering.fetch_add(1, Ordering::SeqCst);
         let locked = self.state.lock();
@@ -137,12 +149,20 @@ impl Shared {
     /// Lets the state mutex go: what was queued is sent, the leader is kicked if it sleeps on outdated terms, and
     /// those whose operations ended are woken.
     fn leave(&self, mut state: MutexGuard<'_, State>) {
-        let is_deferred = self.entering.load(Ordering::SeqCst) > 0 && state.deferrals < DEFERRALS_MAX;
-        if is_deferred {
+        let is_another_near = self.entering.load(Ordering::SeqCst) > 0 || state.handover.is_leader_awake();
+        if is_another_near && state.deferrals < DEFERRALS_MAX {
             state.deferrals += 1;
         } else {
             state.deferrals = 0;
             state.flush(self.clock.now());
+        }
+        self.leave_unsent(state);
+    }
+
+    /// The same, but what was queued waits for the next flush: the event loop's, which is told of it.
+    fn leave_unsent(&self, mut state: MutexGuard<'_, State>) {
+        if let Some(face) = self.loop_face.get() {
+            state.update_loop(face);
         }
         let must_kick = state.is_leader_outdated();
         let woken = std::mem::take(&mut state.woken);
@@ -174,8 +194,9 @@ impl Shared {
         let mut state = self.enter()?;
         if state.is_closed {
             self.leave(state);
-            return Err(Error::plain(Status::Closed, "the handle was freed"));
+            return Err(closed());
         }
+        state.returning = state.returning.saturating_sub(1);
         self.refresh(&mut state);
         let slot = state.take_slot();
         let op = state.submit(self.clock.now(), operation, options.tag, &slot);
@@ -244,6 +265,7 @@ impl Shared {
         mut state: MutexGuard<'a, State>,
         slot: &Slot,
     ) -> Result<(MutexGuard<'a, State>, bool), Error> {
+        state = self.gather(state)?;
         let now = self.clock.now();
         state.flush(now);
         if slot.is_finished() {
@@ -252,11 +274,7 @@ impl Shared {
         let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
         let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
         state.handover.leader_sleep = Some(LeaderSleep { until_mono_ns, poll_set: set.generation });
-        let woken = std::mem::take(&mut state.woken);
-        drop(state);
-        for slot in woken {
-            slot.wake();
-        }
+        self.leave_unsent(state);
         let polled = self.poll(&mut set.fds, now, until_mono_ns);
         if set.is_kicked() {
             self.kick.drain();
@@ -266,6 +284,25 @@ impl Shared {
         state.attend(self.clock.now(), &set);
         state.keep_poll_set(set);
         Ok((state, polled == Polled::Interrupted))
+    }
+
+    /// Lets the threads that have just been given their results come back with their next requests, if they have any:
+    /// these then leave in one segment.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Error> {
+        for _ in 0..GATHER_YIELDS_MAX {
+            if state.returning == 0 {
+                break;
+            }
+            let awaited = state.returning;
+            self.leave_unsent(state);
+            std::thread::yield_now();
+            state = self.enter()?;
+            if state.returning >= awaited {
+                break;
+            }
+        }
+        state.returning = 0;
+        Ok(state)
     }
 
     /// Waits for the descriptors, first awake for as long as the options say.
@@ -296,6 +333,15 @@ impl Shared {
         Ok(stats)
     }
 
+    pub(crate) fn node_notes(&self) -> Result<Vec<Box<str>>, Error> {
+        let state = self.enter()?;
+        let now = self.clock.now();
+        let note = |node| state.machine.node_note(now, node).unwrap_or_default();
+        let notes = (0..self.urls.len()).map(note).collect();
+        self.leave(state);
+        Ok(notes)
+    }
+
     /// Ends the calls inside, gives the nodes one node timeout to confirm releases, and closes the connections.
     /// In a forked child only the descriptors are closed, also while threads of the parent are inside.
     pub(crate) fn close(self: &Arc<Shared>) {
@@ -309,6 +355,7 @@ impl Shared {
             return self.leave(state);
         }
         state.is_closed = true;
+        state.release_unfetched(self.clock.now());
         state.cancel_all(self.clock.now(), Status::Closed);
         let deadline = self.clock.now().mono_ns.saturating_add(self.node_timeout_ns);
         state.flush(self.clock.now());
@@ -328,5 +375,102 @@ impl Shared {
         }
         state.close_links();
         self.leave(state);
+        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(driver) = driver {
+            // It has been told to end, and a panic of its own has poisoned the state already.
+            let _ = driver.join();
+        }
     }
+
+    /// Makes sure that somebody minds the timers and reads the pushes of leases that extend themselves, although
+    /// nobody may be inside for a while. The only thread that the library ever owns for longer than a look-up.
+    pub(crate) fn start_driver(self: &Arc<Shared>) -> Result<(), Error> {
+        if self.is_forked() {
+            return Err(forked());
+        }
+        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
+        if driver.is_none() {
+            let shared = Arc::clone(self);
+            let drive = move || {
+                // Ends with the handle, and there is nobody to tell.
+                let _ = shared.call(Operation::Drive);
+            };
+            let _masked = SignalsBlocked::new();
+            let spawned = Builder::new().name("redlock-driver".to_owned()).spawn(drive);
+            *driver = Some(spawned.map_err(|error| Error::plain(Status::Internal, format!("no thread: {error}")))?);
+        }
+        Ok(())
+    }
+
+    /// The descriptors of the event-loop face, made when they are first asked for.
+    fn face(&self) -> Result<&LoopFace, Error> {
+        let made = self.loop_face.get_or_try_init(LoopFace::new);
+        made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
+    }
+
+    /// The descriptor to poll for reading.
+    pub(crate) fn fd(&self) -> Result<RawFd, Error> {
+        let state = self.enter()?;
+        let fd = self.face()?.fd();
+        self.leave_unsent(state);
+        Ok(fd)
+    }
+
+    /// How long an event loop that does not watch the descriptor's timer may sleep, in milliseconds; −1: for ever.
+    pub(crate) fn timeout_ms(&self) -> Result<i64, Error> {
+        let state = self.enter()?;
+        let due = if state.has_events() { Some(0) } else { state.next_deadline() };
+        drop(state);
+        let left_ns = due.map(|due| due.saturating_sub(self.clock.now().mono_ns));
+        Ok(left_ns.map_or(-1, |left_ns| i64::try_from(left_ns.div_ceil(NS_PER_MS)).unwrap_or(i64::MAX)))
+    }
+
+    /// Does what is due, without waiting.
+    pub(crate) fn process(&self) -> Result<(), Error> {
+        let mut state = self.enter()?;
+        let face = self.face()?;
+        let mut set = state.poll_set(None);
+        let _ = sys::poll(&mut set.fds, Some(0));
+        state.process(self.clock.now(), face, &set);
+        state.keep_poll_set(set);
+        self.leave(state);
+        Ok(())
+    }
+
+    /// The next event, if there is one.
+    pub(crate) fn next_event(self: &Arc<Shared>) -> Result<Option<Event>, Error> {
+        let mut state = self.enter()?;
+        let event = state.next_event(self, self.face()?);
+        drop(state);
+        Ok(event)
+    }
+
+    /// Submits an operation whose end will be an event. It leaves with the next `process`.
+    pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
+        let mut state = self.enter()?;
+        if state.is_closed {
+            self.leave(state);
+            return Err(closed());
+        }
+        self.face()?;
+        state.submit_queued(self.clock.now(), operation, submission);
+        self.leave_unsent(state);
+        Ok(())
+    }
+
+    /// Releases a lease without waiting for it.
+    pub(crate) fn release(&self, lease: LeaseKey) {
+        if let Ok(mut state) = self.enter() {
+            state.release(self.clock.now(), lease);
+            self.leave(state);
+        }
+    }
+}
+
+fn forked() -> Error {
+    Error::plain(Status::Forked, "make a new handle in the child")
+}
+
+fn closed() -> Error {
+    Error::plain(Status::Closed, "the handle was freed")
 }

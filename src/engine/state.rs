@@ -15,10 +15,11 @@ use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
 use super::entropy::SystemEntropy;
+use super::events::{self, EventQueue, LoopFace, Submission};
 use super::handover::{Handover, Slot};
 use super::lease::LeaseCell;
 use super::link::{Event, Link};
-use super::shared::Success;
+use super::shared::{Shared, Success};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
 const READS_PER_TURN: usize = 16;
@@ -26,14 +27,28 @@ const READS_PER_TURN: usize = 16;
 /// Slots kept for reuse.
 const SLOTS_KEPT: usize = 64;
 
-/// A thread that waits for an operation.
+/// Who gets the result of an operation.
 #[derive(Debug)]
-struct Waiter {
-    slot: Arc<Slot>,
-    tag: u64,
-    is_asleep: bool,
-    /// It stands in the followers' line, where it stays until it is named, also if it wakes up for other reasons.
-    is_in_line: bool,
+enum Waiter {
+    /// A thread inside a blocking call.
+    Thread {
+        slot: Arc<Slot>,
+        tag: u64,
+        is_asleep: bool,
+        /// It stands in the followers' line, where it stays until it is named, also if it wakes up for other reasons.
+        is_in_line: bool,
+    },
+    /// The event queue.
+    Queue(Submission),
+}
+
+impl Waiter {
+    fn tag(&self) -> u64 {
+        match self {
+            Waiter::Thread { tag, .. } => *tag,
+            Waiter::Queue(submission) => submission.tag,
+        }
+    }
 }
 
 /// Descriptors to poll, and which node each of them belongs to.
@@ -63,8 +78,13 @@ pub(crate) struct State {
     /// How often in a row the sending was left to the next thread.
     pub(crate) deferrals: u32,
     pub(crate) is_closed: bool,
+    /// Threads that have just been given their results and may come back at once with their next request.
+    pub(crate) returning: u32,
     /// The sleeping leader's operation has ended.
     is_leader_done: bool,
+    /// A node had more to say than one turn allows.
+    has_unread: bool,
+    queue: EventQueue,
     links: Vec<Link>,
     spare_poll_set: PollSet,
     encoder: Encoder,
@@ -83,7 +103,10 @@ impl State {
             looked_mono_ns: 0,
             deferrals: 0,
             is_closed: false,
+            returning: 0,
             is_leader_done: false,
+            has_unread: false,
+            queue: EventQueue::default(),
             links,
             spare_poll_set: PollSet::default(),
             encoder: Encoder::new(),
@@ -98,9 +121,25 @@ impl State {
     pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64, slot: &Arc<Slot>) -> OpKey {
         let mut context = Context { now, entropy: &mut self.entropy };
         let op = self.machine.submit(&mut context, operation);
-        self.waiters.insert(op, Waiter { slot: Arc::clone(slot), tag, is_asleep: false, is_in_line: false });
+        let slot = Arc::clone(slot);
+        self.waiters.insert(op, Waiter::Thread { slot, tag, is_asleep: false, is_in_line: false });
         self.settle(now);
         op
+    }
+
+    /// Begins an operation whose end will be an event.
+    pub(crate) fn submit_queued(&mut self, now: Now, operation: Operation, submission: Submission) {
+        let mut context = Context { now, entropy: &mut self.entropy };
+        let op = self.machine.submit(&mut context, operation);
+        self.waiters.insert(op, Waiter::Queue(submission));
+        self.settle(now);
+    }
+
+    /// Releases a lease for which nobody waits.
+    pub(crate) fn release(&mut self, now: Now, lease: LeaseKey) {
+        let mut context = Context { now, entropy: &mut self.entropy };
+        self.machine.submit(&mut context, Operation::Unlock { lease });
+        self.settle(now);
     }
 
     /// Feeds the machine.
@@ -112,6 +151,7 @@ impl State {
     fn step(&mut self, now: Now, input: Input) {
         if let Input::Forget { lease } = input {
             self.cells.remove(lease);
+            self.queue.forget(lease);
         }
         let mut context = Context { now, entropy: &mut self.entropy };
         self.machine.handle(&mut context, input);
@@ -122,11 +162,15 @@ impl State {
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Send { node, request } => self.links[node].queue(&mut self.encoder, &request),
-                Output::Reset { node } => self.links[node].give_up(now),
+                Output::Reset { node } => {
+                    self.links[node].give_up(now);
+                    self.queue.node_changed(node);
+                }
                 Output::Completed { op, result } => self.completed(op, result),
-                Output::Extended { .. } => {}
+                Output::Extended { lease, result } => self.queue.lease_extended(lease, result),
                 Output::Lease { lease, view } => {
                     let is_taken = self.cells.get(lease).is_none_or(|cell| cell.update(view));
+                    self.queue.lease_changed(lease, view);
                     if !is_taken {
                         self.step(now, Input::Expired { lease });
                     }
@@ -145,14 +189,19 @@ impl State {
             Completion::Done => Success::Done,
             Completion::Inspected(views) => Success::Inspected(views),
         });
-        if let Some(waiter) = self.waiters.remove(op) {
-            waiter.slot.finish(finished);
-            self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
-            if waiter.is_asleep {
-                // Named as the leader but not awake yet: it will find its result and leave without a look at the rest.
-                self.resign(op);
-                self.woken.push(waiter.slot);
+        match self.waiters.remove(op) {
+            Some(Waiter::Thread { slot, is_asleep, .. }) => {
+                slot.finish(finished);
+                self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
+                if is_asleep {
+                    self.returning += 1;
+                    // Named as the leader but not awake yet: it will find its result and leave without a look at the rest.
+                    self.resign(op);
+                    self.woken.push(slot);
+                }
             }
+            Some(Waiter::Queue(submission)) => self.queue.done(submission, finished),
+            None => {}
         }
     }
 
@@ -184,6 +233,9 @@ impl State {
     }
 
     fn on_event(&mut self, now: Now, node: NodeId, event: Event) {
+        if !matches!(event, Event::Dialing) {
+            self.queue.node_changed(node);
+        }
         let input = match event {
             Event::Dialing => Input::Dialing { node },
             Event::Up(info) => Input::Up { node, info },
@@ -196,10 +248,11 @@ impl State {
         for _ in 0..READS_PER_TURN {
             match self.links[node].receive().and_then(|more| self.understand(now, node).map(|()| more)) {
                 Ok(true) => {}
-                Ok(false) => break,
+                Ok(false) => return,
                 Err(fault) => return self.node_failed(now, node, fault),
             }
         }
+        self.has_unread = true;
     }
 
     /// Understands the complete frames that have arrived.
@@ -296,7 +349,7 @@ impl State {
     /// Ends every operation with this tag.
     pub(crate) fn cancel_tagged(&mut self, now: Now, tag: u64, status: Status) -> usize {
         let tagged: Vec<OpKey> =
-            self.waiters.iter().filter(|(_, waiter)| waiter.tag == tag).map(|(op, _)| op).collect();
+            self.waiters.iter().filter(|(_, waiter)| waiter.tag() == tag).map(|(op, _)| op).collect();
         for &op in &tagged {
             self.handle(now, Input::Cancel { op, status });
         }
@@ -313,9 +366,9 @@ impl State {
 
     /// The thread that waits for `op` is about to sleep on its slot.
     pub(crate) fn fall_asleep(&mut self, op: OpKey, slot: &Arc<Slot>) {
-        if let Some(waiter) = self.waiters.get_mut(op) {
-            waiter.is_asleep = true;
-            if !std::mem::replace(&mut waiter.is_in_line, true) {
+        if let Some(Waiter::Thread { is_asleep, is_in_line, .. }) = self.waiters.get_mut(op) {
+            *is_asleep = true;
+            if !std::mem::replace(is_in_line, true) {
                 self.handover.follow(op, slot);
             }
         }
@@ -323,8 +376,8 @@ impl State {
 
     /// It is awake again, and its operation goes on.
     pub(crate) fn wake_up(&mut self, op: OpKey) {
-        if let Some(waiter) = self.waiters.get_mut(op) {
-            waiter.is_asleep = false;
+        if let Some(Waiter::Thread { is_asleep, .. }) = self.waiters.get_mut(op) {
+            *is_asleep = false;
         }
     }
 
@@ -345,6 +398,57 @@ impl State {
     pub(crate) fn keep_slot(&mut self, slot: Arc<Slot>) {
         if self.spare_slots.len() < SLOTS_KEPT && Arc::strong_count(&slot) == 1 {
             self.spare_slots.push(slot);
+        }
+    }
+
+    /// Brings the event loop's descriptor up to date: what to poll for, until when, and whether it is readable.
+    pub(crate) fn update_loop(&mut self, face: &LoopFace) {
+        let generation = self.poll_set_generation();
+        if self.queue.registered_generation != Some(generation) {
+            self.queue.registered_generation = Some(generation);
+            self.links.iter_mut().for_each(|link| link.register(&face.epoll));
+        }
+        let due = self.next_deadline();
+        if due.is_some_and(|due| self.queue.timer_mono_ns.is_none_or(|set| due < set)) {
+            face.timer.arm(due);
+            self.queue.timer_mono_ns = due;
+        }
+        if self.has_events() && !self.queue.is_signalled {
+            face.ready.signal();
+            self.queue.is_signalled = true;
+        }
+    }
+
+    /// The loop has come: everything there is to read is read.
+    pub(crate) fn process(&mut self, now: Now, face: &LoopFace, set: &PollSet) {
+        if std::mem::take(&mut self.queue.is_signalled) {
+            face.ready.drain();
+        }
+        face.timer.drain();
+        self.queue.timer_mono_ns = None;
+        self.has_unread = false;
+        self.attend(now, set);
+    }
+
+    /// The next event. When there is none, the descriptor is no longer readable for events.
+    pub(crate) fn next_event(&mut self, shared: &Arc<Shared>, face: &LoopFace) -> Option<events::Event> {
+        let machine = &self.machine;
+        let event = self.queue.next(shared, |node| machine.is_up(node));
+        if !self.has_events() && std::mem::take(&mut self.queue.is_signalled) {
+            face.ready.drain();
+        }
+        event
+    }
+
+    /// Whether the event loop has something to do at once.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.queue.is_empty() || self.has_unread || self.links.iter().any(Link::has_new_outgoing)
+    }
+
+    /// Releases the leases in events that nobody will fetch any more.
+    pub(crate) fn release_unfetched(&mut self, now: Now) {
+        for lease in self.queue.take_unfetched_leases() {
+            self.release(now, lease);
         }
     }
 

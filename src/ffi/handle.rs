@@ -176,7 +176,7 @@ pub unsafe extern "C" fn redlock_lock(
         let resource = unsafe { string(resource, "resource") }?.to_vec();
         // SAFETY: NULL or a place for one pointer.
         let out = unsafe { Out::new(lease, "lease") }?;
-        let request = LockRequest { resource, ttl_ms, wait_ms, retries: None, token: None, tag: 0, explain };
+        let request = LockRequest { resource, ttl_ms, wait_ms, explain, ..LockRequest::default() };
         handle.lock(&request, out)
     })
 }

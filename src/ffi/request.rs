@@ -31,15 +31,7 @@ pub const REDLOCK_RETRIES_OF_HANDLE: i32 = -2;
 #[unsafe(no_mangle)]
 pub extern "C" fn redlock_request_new() -> *mut redlock_request_t {
     read(ptr::null_mut(), || {
-        let engine = LockRequest {
-            resource: Vec::new(),
-            ttl_ms: 0,
-            wait_ms: 0,
-            retries: None,
-            token: None,
-            tag: 0,
-            explain: false,
-        };
+        let engine = LockRequest::default();
         give(redlock_request_t { engine })
     })
 }

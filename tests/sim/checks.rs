@@ -25,6 +25,8 @@ pub const RELEASE: &str = "a release deletes a quorum of keys";
 pub const EXTENSION: &str = "an extension reaches a quorum";
 /// Everything ends in its time.
 pub const ENDING: &str = "every operation ends in time";
+/// What is due is done.
+pub const PROGRESS: &str = "what is due is done";
 /// A failure's status and its reports say the same.
 pub const REPORTS: &str = "a failure says what happened";
 /// Nothing is remembered for ever.
@@ -82,7 +84,8 @@ impl World {
     fn check_backing(&mut self, client: usize, at: usize) {
         let claim = self.clients[client].claims[at];
         let of = &self.clients[client];
-        if self.is_calm && claim.is_let_go || !claim.is_active(of.now(self.now).lease_ns) || self.is_robbed(claim.token) {
+        if self.is_calm && claim.is_let_go || !claim.is_active(of.now(self.now).lease_ns) || self.is_robbed(claim.token)
+        {
             return;
         }
         let until_ns = self.clients[client].when_lease(claim.valid_until_ns);
@@ -126,7 +129,7 @@ impl World {
     }
 
     pub fn check_completion(&mut self, client: usize, pending: &Pending, result: &Result<Completion, Failure>) {
-        if self.trace.is_some() {
+        if self.is_told {
             let text = match result {
                 Ok(completion) => format!("{completion:?}"),
                 Err(failure) => failure.to_string(),
@@ -151,9 +154,9 @@ impl World {
             }
             (Asked::Unlock { claim }, Completion::Done) => {
                 let token = self.clients[client].claims[claim].token;
-                self.check_deletions(token);
+                self.check_deletions(pending, token);
             }
-            (Asked::UnlockToken { token }, Completion::Done) => self.check_deletions(token),
+            (Asked::UnlockToken { token }, Completion::Done) => self.check_deletions(pending, token),
             (Asked::Extend { claim, ttl_ms }, Completion::Done) => {
                 let claim = self.clients[client].claims[claim];
                 self.check_extensions(pending, claim.token);
@@ -171,20 +174,26 @@ impl World {
                 }
             }
             (Asked::Ready, Completion::Done) => {}
+            (Asked::WaitLost { claim }, Completion::Done) => {
+                let claim = self.clients[client].claims[claim];
+                let lease_ns = self.clients[client].now(self.now).lease_ns;
+                if claim.state != LeaseState::Held || claim.valid_until_ns <= lease_ns {
+                    self.fail(FINALITY, format!("{} is over and is said to be held", named(claim.token)));
+                }
+            }
             (asked, completion) => self.fail(REPORTS, format!("{asked:?} ended with {completion:?}")),
         }
     }
 
-    fn check_deletions(&mut self, token: TokenId) {
-        let deleted = self.clients[token.client].fate(token).deleted.count_ones() as usize;
+    fn check_deletions(&mut self, pending: &Pending, token: TokenId) {
+        let deleted = since(&self.clients[token.client].fate(token).deleted_ns, pending.submitted_ns);
         if deleted < self.quorum() {
             self.fail(RELEASE, format!("{} was deleted on {deleted} nodes", named(token)));
         }
     }
 
     fn check_extensions(&mut self, pending: &Pending, token: TokenId) {
-        let fate = self.clients[token.client].fate(token);
-        let extended = fate.extended_ns.iter().filter(|&&at| at != 0 && at >= pending.submitted_ns).count();
+        let extended = since(&self.clients[token.client].fate(token).extended_ns, pending.submitted_ns);
         if extended < self.quorum() {
             self.fail(EXTENSION, format!("{} was extended on {extended} nodes", named(token)));
         }
@@ -194,7 +203,7 @@ impl World {
         let (node_count, quorum) = (self.nodes.len(), self.quorum());
         let nodes = &failure.nodes;
         let count = |is: fn(&Outcome) -> bool| nodes.iter().filter(|report| is(&report.outcome)).count();
-        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Guarded(_)));
         let done = count(|outcome| matches!(outcome, Outcome::Done));
         let is_in_order = nodes.iter().enumerate().all(|(node, report)| report.node == node);
         let is_whole = nodes.len() == node_count || nodes.is_empty();
@@ -209,7 +218,7 @@ impl World {
                         && (done < quorum || failure.detail.is_some())
                 }
                 Status::Lost => !matches!(pending.asked, Asked::Lock { .. } | Asked::Inspect | Asked::Ready),
-                Status::Unknown => failed > 0 && failed <= node_count - quorum,
+                Status::Unknown => failed <= node_count - quorum,
                 Status::Cancelled => true,
                 Status::Closed => false,
                 Status::Interrupted | Status::Invalid | Status::Forked | Status::Internal => false,
@@ -228,8 +237,24 @@ impl World {
         let mono_ns = of.now(self.now).mono_ns;
         if let Some(late) = of.pending.iter().find(|pending| pending.must_end_mono_ns < mono_ns) {
             let late_ms = (mono_ns - late.must_end_mono_ns) / 1_000_000;
-            self.fail(ENDING, format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked));
+            self.fail(
+                ENDING,
+                format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked),
+            );
         }
+    }
+
+    /// The driver ticks as long as something is due, and would spin for ever if nothing came of it.
+    pub fn check_progress(&mut self, client: usize) {
+        for _ in 0..32 {
+            let of = &self.clients[client];
+            let mono_ns = of.now(self.now).mono_ns;
+            if self.violation.is_some() || of.machine.next_deadline().is_none_or(|due| due > mono_ns) {
+                return;
+            }
+            self.attend(client);
+        }
+        self.fail(PROGRESS, format!("c{client} has something due again and again"));
     }
 
     /// The faults are long over and nothing moves any more.
@@ -265,4 +290,9 @@ impl World {
             }
         }
     }
+}
+
+/// How many nodes did something at this moment or later.
+fn since(moments: &[u64], from_ns: u64) -> usize {
+    moments.iter().filter(|&&at| at != 0 && at >= from_ns).count()
 }

@@ -74,6 +74,7 @@ pub enum Asked {
     Lock { resource: u8, own_token: bool },
     Unlock { claim: usize },
     Extend { claim: usize, ttl_ms: u64 },
+    WaitLost { claim: usize },
     UnlockToken { token: TokenId },
     ExtendToken { token: TokenId, ttl_ms: u64 },
     Inspect,
@@ -126,9 +127,9 @@ pub struct Worker {
 pub struct TokenFate {
     /// Nodes that set a key with it.
     pub granted: u16,
-    /// Nodes that deleted it on request.
-    pub deleted: u16,
-    /// Nodes that extended it, with the last moment.
+    /// When each node last deleted it on request.
+    pub deleted_ns: [u64; 7],
+    /// When each node last extended it.
     pub extended_ns: [u64; 7],
     /// A server lost it, or a stranger unlocked it: no promise any more.
     pub is_robbed: bool,

@@ -165,6 +165,7 @@ fn config(rng: &mut Rng, node_count: usize, drift_ppm: u64, timeout_ms: u64) -> 
         retry_delay_ms: rng.pick(&[20, 50, 100]),
         retry_jitter_ms: rng.pick(&[0, 10, 50, 100]),
         drift_ppm,
+        wake: !rng.one_in(4),
         ..Config::new(node_count)
     }
 }

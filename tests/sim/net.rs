@@ -10,7 +10,9 @@ pub type ConnId = usize;
 #[derive(Debug)]
 pub enum Item {
     /// The handshake, which asks the server to forget an earlier connection.
-    Hello { kill: Option<ConnId> },
+    Hello {
+        kill: Option<ConnId>,
+    },
     Request(Request),
     /// The client's end is closed.
     Goodbye,

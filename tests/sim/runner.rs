@@ -28,8 +28,8 @@ pub fn number_from_env(name: &str) -> Option<u64> {
 }
 
 /// Plays one schedule. A panic inside the library is a violation, too.
-pub fn play(seed: u64, setup: Setup, is_traced: bool) -> (World, Option<Violation>) {
-    let mut world = World::new(seed, setup, is_traced);
+pub fn play(seed: u64, setup: Setup, is_told: bool) -> (World, Option<Violation>) {
+    let mut world = World::new(seed, setup, is_told);
     let played = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match played {
         Ok(()) => world.violation.clone(),
@@ -42,6 +42,26 @@ pub fn play(seed: u64, setup: Setup, is_traced: bool) -> (World, Option<Violatio
     (world, violation)
 }
 
+/// A schedule that takes longer than this hangs inside the library.
+const HANGS: Duration = Duration::from_secs(2);
+
+/// Ends the process if one thread stays at one schedule.
+fn watch_for_hangs(playing: &[AtomicU64; THREADS], running: &AtomicU64) {
+    let mut since = [(u64::MAX, Instant::now()); THREADS];
+    while running.load(Ordering::Relaxed) > 0 {
+        std::thread::sleep(Duration::from_millis(20));
+        for (now, (seed, began)) in playing.iter().zip(&mut since) {
+            let now = now.load(Ordering::Relaxed);
+            if now != *seed {
+                (*seed, *began) = (now, Instant::now());
+            } else if now != u64::MAX && began.elapsed() > HANGS {
+                eprintln!("schedule {now} hangs\nreplay it with: make sim SEED={now}");
+                std::process::exit(1);
+            }
+        }
+    }
+}
+
 /// Plays `count` schedules, up to the first that fails.
 pub fn play_all(count: u64, setup: Setup) -> Outcome {
     let base = number_from_env("SEED_BASE").unwrap_or(1);
@@ -49,9 +69,13 @@ pub fn play_all(count: u64, setup: Setup) -> Outcome {
     let next = AtomicU64::new(0);
     let is_over = AtomicBool::new(false);
     let found: Mutex<(Summary, u64, Option<(u64, Violation)>)> = Mutex::new(Default::default());
+    let playing = [const { AtomicU64::new(u64::MAX) }; THREADS];
+    let running = AtomicU64::new(THREADS as u64);
     std::thread::scope(|scope| {
-        for _ in 0..THREADS {
-            scope.spawn(|| {
+        scope.spawn(|| watch_for_hangs(&playing, &running));
+        for playing in &playing {
+            let (next, is_over, found, running) = (&next, &is_over, &found, &running);
+            scope.spawn(move || {
                 let mut total = Summary::default();
                 let mut played = 0;
                 let mut failure = None;
@@ -61,6 +85,7 @@ pub fn play_all(count: u64, setup: Setup) -> Outcome {
                         break;
                     }
                     for seed in from..count.min(from + CHUNK) {
+                        playing.store(base + seed, Ordering::Relaxed);
                         let (world, violation) = play(base + seed, setup, false);
                         total.add(&world.summary);
                         played += 1;
@@ -71,6 +96,8 @@ pub fn play_all(count: u64, setup: Setup) -> Outcome {
                         }
                     }
                 }
+                playing.store(u64::MAX, Ordering::Relaxed);
+                running.fetch_sub(1, Ordering::Relaxed);
                 let mut found = found.lock().unwrap();
                 found.0.add(&total);
                 found.1 += played;
@@ -89,9 +116,6 @@ pub fn play_all(count: u64, setup: Setup) -> Outcome {
 /// Tells the story of one schedule.
 pub fn replay(seed: u64, setup: Setup) {
     let (world, violation) = play(seed, setup, true);
-    for line in world.trace.iter().flatten() {
-        println!("{line}");
-    }
     match violation {
         Some(violation) => panic!("{violation}"),
         None => println!("no violation in {} events", world.summary.events),

@@ -68,7 +68,7 @@ impl World {
             1 => None,
             _ => Some(self.rng.spread(least, most.max(least))),
         };
-        let own_token = self.rng.one_in(12).then(|| self.clients[client].chance.fresh());
+        let own_token = (self.knobs.can_kill && self.rng.one_in(12)).then(|| self.clients[client].chance.fresh());
         let params = LockParams {
             key: key_of(resource),
             ttl_ms: self.ttl_ms(),
@@ -76,10 +76,14 @@ impl World {
             retries: self.rng.one_in(6).then(|| self.rng.below(4)),
             token: own_token.map(TokenId::bytes),
             explain: self.rng.one_in(2),
-            auto_extend: self.rng.one_in(8),
-            max_hold_ms: self.rng.one_in(2).then(|| self.rng.spread(1, 4 * most.max(least))),
+            auto_extend: self.rng.one_in(5),
+            max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
         };
+        if params.auto_extend || params.watch {
+            // From now on a thread of the library minds the sockets.
+            self.clients[client].knobs.is_blocking = false;
+        }
         let asked = Asked::Lock { resource, own_token: own_token.is_some() };
         self.call(client, worker, asked, Some(params));
     }
@@ -102,6 +106,7 @@ impl World {
                 self.give_back(client, worker, at);
             }
             1 => self.call(client, worker, Asked::UnlockToken { token: claim.token }, None),
+            4 if !self.is_calm => self.call(client, worker, Asked::WaitLost { claim: at }, None),
             5..12 => {
                 let ttl_ms = self.ttl_ms();
                 self.call(client, worker, Asked::Extend { claim: at, ttl_ms }, None);
@@ -143,7 +148,12 @@ impl World {
             Asked::Lock { .. } => {
                 let Some(params) = params else { return };
                 wait_ms = params.wait_ms;
-                tell!(self, "c{client}.{worker} locks {:?} wait {wait_ms:?} ttl {}", params.key[2] as char, params.ttl_ms);
+                tell!(
+                    self,
+                    "c{client}.{worker} locks {:?} wait {wait_ms:?} ttl {}",
+                    params.key[2] as char,
+                    params.ttl_ms
+                );
                 Operation::Lock(params)
             }
             Asked::Unlock { claim } => {
@@ -161,6 +171,11 @@ impl World {
             Asked::ExtendToken { token, ttl_ms } => {
                 self.clients[token.client].fate(token).is_left = true;
                 Operation::ExtendToken { key: self.key_of_token(token), token: token.bytes(), ttl_ms }
+            }
+            Asked::WaitLost { claim } => {
+                self.clients[client].knobs.is_blocking = false;
+                wait_ms = Some(self.rng.below(self.knobs.ttls_ms[1]));
+                Operation::WaitLost { lease: self.clients[client].claims[claim].lease, wait_ms }
             }
             Asked::Inspect => Operation::Inspect { key: key_of(0) },
             Asked::Ready => {

@@ -78,7 +78,7 @@ pub struct World {
     pub faults_left: usize,
     pub summary: Summary,
     pub violation: Option<Violation>,
-    pub trace: Option<Vec<String>>,
+    pub is_told: bool,
     heap: BinaryHeap<Reverse<(u64, u32, Event)>>,
     order: u32,
 }
@@ -86,7 +86,7 @@ pub struct World {
 /// Writes a line of the story, when somebody wants to read it.
 macro_rules! tell {
     ($world:expr, $($line:tt)*) => {
-        if $world.trace.is_some() {
+        if $world.is_told {
             $world.note(format!($($line)*));
         }
     };
@@ -94,7 +94,7 @@ macro_rules! tell {
 pub(crate) use tell;
 
 impl World {
-    pub fn new(seed: u64, setup: Setup, is_traced: bool) -> World {
+    pub fn new(seed: u64, setup: Setup, is_told: bool) -> World {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::new(setup.mode, &mut rng);
         let nodes = knobs.node_clocks.iter().enumerate().map(|(node, &clock)| {
@@ -117,7 +117,7 @@ impl World {
             faults_left: knobs.fault_count,
             summary: Summary::default(),
             violation: None,
-            trace: is_traced.then(Vec::new),
+            is_told,
             heap: BinaryHeap::with_capacity(256),
             order: 0,
             rng,
@@ -167,11 +167,8 @@ impl World {
         self.heap.push(Reverse((at.max(self.now), self.order, event)));
     }
 
-    pub fn note(&mut self, line: String) {
-        let now = self.now;
-        if let Some(trace) = &mut self.trace {
-            trace.push(format!("{:>12.3}  {line}", now as f64 / NS_PER_MS as f64));
-        }
+    pub fn note(&self, line: String) {
+        println!("{:>12.3}  {line}", self.now as f64 / NS_PER_MS as f64);
     }
 
     pub fn fail(&mut self, invariant: &'static str, detail: String) {
@@ -185,9 +182,12 @@ impl World {
             Event::ToClient(conn) => self.deliver_to_client(conn as usize),
             Event::Wake(client) => {
                 let client = client as usize;
-                if self.clients[client].wake_ns == self.now && self.is_running(client) {
+                if self.clients[client].wake_ns == self.now {
                     self.clients[client].wake_ns = u64::MAX;
-                    self.attend(client);
+                    if self.is_running(client) {
+                        self.attend(client);
+                        self.check_progress(client);
+                    }
                 }
             }
             Event::Resume(client) => {
@@ -218,7 +218,7 @@ impl World {
         client.is_alive && client.paused_until_ns <= self.now && client.is_attended()
     }
 
-    fn resume(&mut self, client: usize) {
+    pub fn resume(&mut self, client: usize) {
         tell!(self, "c{client} goes on");
         self.transmit_unsent(client);
         // Whatever the pause delayed gets its time again.
@@ -376,7 +376,7 @@ impl World {
                     self.give_up(client, node);
                 }
                 Output::Completed { op, result } => self.completed(client, op, result),
-                Output::Extended { .. } => {}
+                Output::Extended { result, .. } => self.summary.extended += u64::from(result.is_ok()),
                 Output::Lease { lease, view } => {
                     if !self.lease_changed(client, lease, view) {
                         self.step(client, Input::Expired { lease });
@@ -426,8 +426,9 @@ impl World {
     pub fn pause(&mut self, client: usize) {
         let for_ns = self.fault_ns();
         tell!(self, "c{client} is stopped for {:.3} ms", for_ns as f64 / NS_PER_MS as f64);
-        self.clients[client].paused_until_ns = self.now + for_ns;
-        self.at(self.now + for_ns, Event::Resume(client as u8));
+        let until = self.clients[client].paused_until_ns.max(self.now + for_ns);
+        self.clients[client].paused_until_ns = until;
+        self.at(until, Event::Resume(client as u8));
     }
 
     fn arm(&mut self, client: usize) {
@@ -540,7 +541,7 @@ impl World {
             Item::Request(request) => {
                 self.expire(node);
                 let (reply, change) = self.nodes[node].execute(self.now, &request, &mut self.rng);
-                if self.trace.is_some() {
+                if self.is_told {
                     let client = self.conns[conn].client;
                     self.note(format!("    n{node} executes c{client}'s {}: {}", say(&request), short(&reply)));
                 }
@@ -566,11 +567,8 @@ impl World {
             let token = TokenId::of(token);
             let fate = self.clients[token.client].fate(token);
             match change {
-                Change::Granted => {
-                    fate.granted |= 1 << node;
-                    fate.deleted &= !(1 << node);
-                }
-                Change::Deleted => fate.deleted |= 1 << node,
+                Change::Granted => fate.granted |= 1 << node,
+                Change::Deleted => fate.deleted_ns[node] = now,
                 Change::Extended => fate.extended_ns[node] = now,
             }
             self.invalidate(node, 1 << node::resource_of(key));

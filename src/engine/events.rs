@@ -1,0 +1,210 @@
+//! The event-loop face: one descriptor for any event loop, a queue of events, nothing that blocks and no callbacks.
+//!
+//! `fd` is readable while events are queued or work is due; then `process` does the work and `next_event` hands the
+//! events out. The descriptor is an epoll set of the node sockets, a timer on `CLOCK_BOOTTIME` and an eventfd; the
+//! blocking face never sleeps on it (a sleeping leader that shared it would miss wake-ups).
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use slotmap::SecondaryMap;
+
+use crate::core::operation::{LeaseKey, LeaseState, LeaseView};
+use crate::core::report::Failure;
+use crate::core::request::NodeId;
+use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
+
+use super::error::Error;
+use super::inspection::Inspection;
+use super::lease::Lease;
+use super::shared::{Finished, Shared, Success};
+
+/// Something that happened since the last look.
+#[derive(Debug)]
+pub enum Event {
+    /// A submitted operation ended. Every one does, exactly once.
+    Done {
+        /// The caller's tag.
+        tag: u64,
+        /// What was submitted.
+        work: Work,
+        /// How it ended.
+        result: Result<Value, Error>,
+    },
+    /// A lease that was submitted with this tag is over without having been released.
+    Lost {
+        /// The tag of its acquisition.
+        tag: u64,
+    },
+    /// A lease that was submitted with this tag has tried to extend itself.
+    Extended {
+        /// The tag of its acquisition.
+        tag: u64,
+        /// Whether it succeeded. After a failure it tries again while there is time.
+        result: Result<(), Error>,
+    },
+    /// A node came or went.
+    Node {
+        /// Which, from 0.
+        node: NodeId,
+        /// Whether it is connected now.
+        is_up: bool,
+    },
+}
+
+/// What was submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// An acquisition.
+    Lock,
+    /// A release, of a lease or by token.
+    Unlock,
+    /// An extension, of a lease or by token.
+    Extend,
+    /// An inspection.
+    Inspect,
+}
+
+/// What a submitted operation yields.
+#[derive(Debug)]
+pub enum Value {
+    /// The lease that was acquired.
+    Lease(Lease),
+    /// Who holds the lock.
+    Inspection(Inspection),
+    /// Nothing more than that it was done.
+    Nothing,
+}
+
+/// Who submitted an operation, and what for.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) tag: u64,
+    pub(crate) work: Work,
+    /// The resource of a lock, for its lease.
+    pub(crate) resource: Box<[u8]>,
+}
+
+/// An event without the handle that a lease in it will keep alive.
+#[derive(Debug)]
+enum Queued {
+    Done { submission: Submission, finished: Finished },
+    Lost { tag: u64 },
+    Extended { tag: u64, result: Result<(), Failure> },
+}
+
+/// The descriptors of one handle's event-loop face, valid as long as the handle.
+#[derive(Debug)]
+pub(crate) struct LoopFace {
+    pub(crate) epoll: Arc<Epoll>,
+    pub(crate) timer: TimerFd,
+    pub(crate) ready: EventFd,
+}
+
+impl LoopFace {
+    pub(crate) fn new() -> std::io::Result<LoopFace> {
+        let face = LoopFace { epoll: Arc::new(Epoll::new()?), timer: TimerFd::new()?, ready: EventFd::new()? };
+        face.epoll.add(face.timer.fd(), Interest::READ)?;
+        face.epoll.add(face.ready.fd(), Interest::READ)?;
+        Ok(face)
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.epoll.fd()
+    }
+}
+
+/// The queue of events and what is known about the descriptors; part of the handle's state.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    events: VecDeque<Queued>,
+    /// Nodes that came or went since they were last told of. One entry a node, so that the queue stays bounded.
+    changed_nodes: Vec<NodeId>,
+    /// Leases whose owners get events, with the tags of their acquisitions.
+    owners: SecondaryMap<LeaseKey, u64>,
+    /// The eventfd is readable.
+    pub(crate) is_signalled: bool,
+    /// What the timer is set to, on the wait clock.
+    pub(crate) timer_mono_ns: Option<u64>,
+    /// The generation of the poll set that the epoll set corresponds to.
+    pub(crate) registered_generation: Option<u64>,
+}
+
+impl EventQueue {
+    /// A submitted operation ended.
+    pub(crate) fn done(&mut self, submission: Submission, finished: Finished) {
+        if let Ok(Success::Locked { lease, .. }) = &finished {
+            self.owners.insert(*lease, submission.tag);
+        }
+        self.events.push_back(Queued::Done { submission, finished });
+    }
+
+    /// A lease changed. Its end is told once; what its owner did himself is not told.
+    pub(crate) fn lease_changed(&mut self, lease: LeaseKey, view: LeaseView) {
+        if view.state != LeaseState::Held
+            && let Some(tag) = self.owners.remove(lease)
+            && view.state == LeaseState::Lost
+        {
+            self.events.push_back(Queued::Lost { tag });
+        }
+    }
+
+    /// A lease has tried to extend itself.
+    pub(crate) fn lease_extended(&mut self, lease: LeaseKey, result: Result<(), Failure>) {
+        if let Some(&tag) = self.owners.get(lease) {
+            self.events.push_back(Queued::Extended { tag, result });
+        }
+    }
+
+    /// The owner gave the lease back.
+    pub(crate) fn forget(&mut self, lease: LeaseKey) {
+        self.owners.remove(lease);
+    }
+
+    /// A node came or went.
+    pub(crate) fn node_changed(&mut self, node: NodeId) {
+        if !self.changed_nodes.contains(&node) {
+            self.changed_nodes.push(node);
+        }
+    }
+
+    /// Whether there is anything to tell.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.changed_nodes.is_empty()
+    }
+
+    /// The leases that nobody has fetched and nobody will: the handle is being closed.
+    pub(crate) fn take_unfetched_leases(&mut self) -> Vec<LeaseKey> {
+        let lease = |queued: &Queued| match queued {
+            Queued::Done { finished: Ok(Success::Locked { lease, .. }), .. } => Some(*lease),
+            _ => None,
+        };
+        let leases = self.events.iter().filter_map(lease).collect();
+        self.events.clear();
+        leases
+    }
+
+    /// The next event, oldest first; `is_up` tells a node's state.
+    pub(crate) fn next(&mut self, shared: &Arc<Shared>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
+        let Some(queued) = self.events.pop_front() else {
+            let node = self.changed_nodes.pop()?;
+            return Some(Event::Node { node, is_up: is_up(node) });
+        };
+        let named = |failure: Failure| Error::from_failure(failure, &shared.urls);
+        Some(match queued {
+            Queued::Lost { tag } => Event::Lost { tag },
+            Queued::Extended { tag, result } => Event::Extended { tag, result: result.map_err(named) },
+            Queued::Done { submission: Submission { tag, work, resource }, finished } => {
+                let value = |success: Success| match success {
+                    Success::Locked { lease, token, cell } => {
+                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token))
+                    }
+                    Success::Inspected(views) => Value::Inspection(Inspection::new(views, &shared.urls)),
+                    Success::Done => Value::Nothing,
+                };
+                Event::Done { tag, work, result: finished.map(value).map_err(named) }
+            }
+        })
+    }
+}
