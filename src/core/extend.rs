@@ -97,11 +97,14 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
-        if let Some(lease_key) = lease_key {
+        let guarded = if reply == Reply::Done { self.guarded(cx.now, from) } else { None };
+        if let Some(lease_key) = lease_key
+            && guarded.is_none()
+        {
             self.apply_extension(cx, from, op, lease_key, ttl_ms, queued, &reply);
         }
         let answer = match reply {
-            Reply::Done => Answer::Done,
+            Reply::Done => guarded.map_or(Answer::Done, Answer::Guarded),
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
         };
@@ -137,9 +140,16 @@ impl Machine {
         }
     }
 
-    fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
+    pub(super) fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Extend(extend)) = self.ops.get(op) else { return };
-        let (node_count, tally) = (self.nodes.len(), extend.round.tally());
+        let (node_count, mut tally) = (self.nodes.len(), extend.round.tally());
+        if let Some(lease) = extend.lease.and_then(|lease| self.leases.get(lease)) {
+            // A node that extended the key and has lost it since does not count.
+            let is_lost = |&node: &NodeId| matches!(extend.round.of(node), Answer::Done) && !lease.bounds.holds(node);
+            let lost = (0..node_count).filter(is_lost).count();
+            tally.done -= lost;
+            tally.not += lost;
+        }
         let is_over = match extend.lease {
             Some(lease) => self.leases.get(lease).is_none_or(|lease| !lease.is_held(self.quorum, cx.now)),
             None => {

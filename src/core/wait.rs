@@ -12,7 +12,7 @@ use super::quorum::NodeSet;
 use super::report::Status;
 use super::request::{Bytes, MAX_NODES, NodeId, Push, Remaining, Reply, Request};
 use super::round::Answer;
-use super::time::NS_PER_MS;
+use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
 
 /// Longer keys are not watched: every push repeats the key.
@@ -42,6 +42,26 @@ impl Watch {
     /// What was believed about the nodes is about to be tried.
     pub(super) fn begin_attempt(&mut self) {
         self.free = NodeSet::default();
+    }
+
+    /// The key is gone there, whatever was known of its end; but to try it is worth nothing before its vote counts.
+    fn found_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
+        self.free_at_mono_ns[node] = guarded_until_mono_ns;
+        if guarded_until_mono_ns.is_none() {
+            self.free.insert(node);
+        }
+    }
+
+    /// Nodes whose key should have ended by now, although they have announced nothing.
+    fn overdue(&self, now: Now) -> impl Iterator<Item = NodeId> + use<> {
+        let ends = self.free_at_mono_ns;
+        (0..MAX_NODES).filter(move |&node| ends[node].is_some_and(|end| end <= now.mono_ns))
+    }
+
+    /// What was read is out of date there.
+    fn read_again(&mut self, node: NodeId) {
+        self.armed.remove(node);
+        self.free_at_mono_ns[node] = None;
     }
 }
 
@@ -89,6 +109,10 @@ impl Machine {
     /// announced.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         self.rest_until(op, Phase::Watch, None);
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            let overdue = lock.watch.overdue(cx.now);
+            overdue.for_each(|node| lock.watch.read_again(node));
+        }
         for node in 0..self.nodes.len() {
             self.arm(cx, op, node);
         }
@@ -110,16 +134,22 @@ impl Machine {
         self.ask(cx.now, node, Request::Remaining { key }, Asker::Question(op));
     }
 
-    /// A node said how long the key has left there.
+    /// A node said how long the key has left there. One that will not announce its end is tried again after the
+    /// retry delay, as without pushes.
     pub(super) fn on_watched(&mut self, cx: &mut Context<'_>, from: NodeId, op: OpKey, reply: &Reply) {
+        let guarded_until = self.guarded_until(cx.now, from);
+        let retry_at = cx.now.mono_after_ms(self.config.retry_delay_ms);
+        let announces = self.nodes[from].tracks;
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
             _ if !is_watching => lock.watch.armed.remove(from),
-            Reply::Remaining(Remaining::Absent) => lock.watch.free.insert(from),
+            Reply::Remaining(Remaining::Absent) => lock.watch.found_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
-                lock.watch.free_at_mono_ns[from] = Some(cx.now.mono_after_ms(*left_ms));
+                let end = cx.now.mono_after_ms(*left_ms);
+                let end = if announces { end } else { end.min(retry_at) };
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(end));
             }
             // No client of ours sets a key without an end. Perhaps it is no lock at all, which its value shows.
             Reply::Remaining(Remaining::Forever) => {
@@ -131,6 +161,10 @@ impl Machine {
                 if lock.last_votes.tally().trouble(self.nodes.len(), self.quorum) == Some(Status::Config) {
                     return self.give_up(cx, op);
                 }
+            }
+            // Nothing can be learnt from this node but by trying.
+            Reply::Refused(_) | Reply::Unclear(_) => {
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(retry_at))
             }
             _ => {}
         }
@@ -152,16 +186,17 @@ impl Machine {
                 for op in waiting {
                     self.believe_free(cx, op, from);
                 }
-                self.node_lost_keys(cx.now, from);
+                self.revoke(cx, from, "was flushed meanwhile");
             }
         }
     }
 
     fn believe_free(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId) {
+        let guarded_until = self.guarded_until(cx.now, node);
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.watch.armed.remove(node);
             if matches!(lock.phase, Phase::Watch) {
-                lock.watch.free.insert(node);
+                lock.watch.found_free(node, guarded_until);
                 self.reconsider(cx, op);
             }
         }
@@ -205,11 +240,8 @@ impl Machine {
     /// The watch ended: by belief, by time, or by the deadline.
     pub(super) fn resume_watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        for node in 0..MAX_NODES {
-            if lock.watch.free_at_mono_ns[node].is_some_and(|end| end <= cx.now.mono_ns) {
-                lock.watch.free.insert(node);
-            }
-        }
+        let overdue = lock.watch.overdue(cx.now);
+        overdue.for_each(|node| lock.watch.found_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
         if lock.watch.free.len() >= self.quorum || is_last_chance {
             lock.is_woken = true;

@@ -25,6 +25,8 @@ pub const RELEASE: &str = "a release deletes a quorum of keys";
 pub const EXTENSION: &str = "an extension reaches a quorum";
 /// Everything ends in its time.
 pub const ENDING: &str = "every operation ends in time";
+/// What is due is done.
+pub const PROGRESS: &str = "what is due is done";
 /// A failure's status and its reports say the same.
 pub const REPORTS: &str = "a failure says what happened";
 /// Nothing is remembered for ever.
@@ -240,6 +242,19 @@ impl World {
                 format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked),
             );
         }
+    }
+
+    /// The driver ticks as long as something is due, and would spin for ever if nothing came of it.
+    pub fn check_progress(&mut self, client: usize) {
+        for _ in 0..32 {
+            let of = &self.clients[client];
+            let mono_ns = of.now(self.now).mono_ns;
+            if self.violation.is_some() || of.machine.next_deadline().is_none_or(|due| due > mono_ns) {
+                return;
+            }
+            self.attend(client);
+        }
+        self.fail(PROGRESS, format!("c{client} has something due again and again"));
     }
 
     /// The faults are long over and nothing moves any more.

@@ -219,7 +219,11 @@ impl World {
             of.workers.iter_mut().for_each(|worker| worker.rounds_left = worker.rounds_left.min(1));
             let until = of.paused_until_ns.min(self.now);
             of.paused_until_ns = until;
-            self.at(self.now, Event::Resume(client as u8));
+        }
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_alive {
+                self.resume(client);
+            }
         }
     }
 }

@@ -186,6 +186,7 @@ impl World {
                     self.clients[client].wake_ns = u64::MAX;
                     if self.is_running(client) {
                         self.attend(client);
+                        self.check_progress(client);
                     }
                 }
             }
@@ -217,7 +218,7 @@ impl World {
         client.is_alive && client.paused_until_ns <= self.now && client.is_attended()
     }
 
-    fn resume(&mut self, client: usize) {
+    pub fn resume(&mut self, client: usize) {
         tell!(self, "c{client} goes on");
         self.transmit_unsent(client);
         // Whatever the pause delayed gets its time again.
@@ -425,8 +426,9 @@ impl World {
     pub fn pause(&mut self, client: usize) {
         let for_ns = self.fault_ns();
         tell!(self, "c{client} is stopped for {:.3} ms", for_ns as f64 / NS_PER_MS as f64);
-        self.clients[client].paused_until_ns = self.now + for_ns;
-        self.at(self.now + for_ns, Event::Resume(client as u8));
+        let until = self.clients[client].paused_until_ns.max(self.now + for_ns);
+        self.clients[client].paused_until_ns = until;
+        self.at(until, Event::Resume(client as u8));
     }
 
     fn arm(&mut self, client: usize) {
