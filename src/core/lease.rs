@@ -2,6 +2,7 @@
 
 use super::auto::Auto;
 use super::config::Config;
+use super::mutant::{self, Mutant};
 use super::node::Debt;
 use super::operation::{LeaseState, LeaseView, OpKey};
 use super::quorum::NodeSet;
@@ -117,7 +118,7 @@ impl Lease {
     /// What the node owes once the key is to be removed there.
     #[must_use]
     pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> Debt {
-        let void_after_lease_ns = if self.unsure.contains(node) {
+        let void_after_lease_ns = if self.unsure.contains(node) && !mutant::is(Mutant::DebtVoidTooEarly) {
             u64::MAX
         } else {
             upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)

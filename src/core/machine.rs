@@ -13,6 +13,7 @@ use super::config::Config;
 use super::entropy::Entropy;
 use super::guard;
 use super::lease::{Lease, Stage};
+use super::mutant::{self, Mutant};
 use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, Parked, Pending};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
 use super::ops::{ExtendOp, Op};
@@ -187,6 +188,7 @@ impl Machine {
         if let Op::Lock(lock) = &ended
             && lock.is_queued
             && let Some(next) = self.resources.leave(&lock.params.key, op)
+            && !mutant::is(Mutant::QueueSleeps)
         {
             self.runnable.push_back(next);
         }
@@ -286,6 +288,9 @@ impl Machine {
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
     /// succeeded without this node is still wanted: a node that came back empty gets the key again that way.
     fn is_still_wanted(&self, asker: &Asker) -> bool {
+        if mutant::is(Mutant::SetSentTooLate) {
+            return true;
+        }
         match asker {
             Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
                 !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))

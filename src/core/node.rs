@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use super::mutant::{self, Mutant};
 use super::operation::{LeaseKey, OpKey};
 use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
 use super::time::{NS_PER_MS, Now};
@@ -205,6 +206,10 @@ impl Node {
         {
             *op = None;
         }
+        if mutant::is(Mutant::LateLosesPlace) {
+            self.in_flight.remove(self.judged);
+            return;
+        }
         self.judged += 1;
     }
 
@@ -227,9 +232,11 @@ impl Node {
         let gives_life = |pending: &Pending| matches!(pending.kind, RequestKind::Set | RequestKind::Extend);
         let is_any_unaccounted = in_flight.iter().any(gives_life);
         for pending in &in_flight {
-            if let Asker::Release { debt, .. } = &pending.asker {
+            if let Asker::Release { debt, .. } = &pending.asker
+                && !mutant::is(Mutant::ReleaseForgotten)
+            {
                 let mut debt = debt.clone();
-                if is_any_unaccounted {
+                if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
                     debt.void_after_lease_ns = u64::MAX;
                 }
                 self.owe(now, debt);

@@ -3,7 +3,7 @@
 use redlock::core::census::Census;
 use redlock::core::operation::{Completion, LeaseKey, LeaseState, LeaseView};
 use redlock::core::quorum::quorum;
-use redlock::core::report::{Failure, Outcome, Status};
+use redlock::core::report::{Failure, NodeReport, Outcome, Status};
 use redlock::core::validity::lower_bound;
 
 use crate::client::{Asked, Pending};
@@ -117,7 +117,10 @@ impl World {
             self.fail(FINALITY, format!("{token} was released and is now lost"));
         }
         self.summary.lost += u64::from(was.state == LeaseState::Held && view.state == LeaseState::Lost);
-        let granted = self.clients[client].fate(was.token).granted.count_ones() as usize;
+        let fate = self.clients[client].fate(was.token);
+        // Extensions by token are no business of the lease.
+        let denied = if fate.is_left { 0 } else { fate.denied };
+        let granted = (fate.granted & !denied).count_ones() as usize;
         if view.node_count_held > granted {
             self.fail(COUNTING, format!("{token} is counted on {} nodes, {granted} granted it", view.node_count_held));
         }
@@ -223,6 +226,9 @@ impl World {
                 Status::Closed => false,
                 Status::Interrupted | Status::Invalid | Status::Forked | Status::Internal => false,
             };
+        let is_held = |report: &&NodeReport| matches!(report.outcome, Outcome::Held(_));
+        let mut said_held = nodes.iter().filter(is_held).map(|report| report.node);
+        let is_right = is_right && said_held.all(|node| pending.said_held & (1 << node) != 0);
         if !is_right {
             self.fail(REPORTS, format!("{:?} failed with {failure:?}", pending.asked));
         }
@@ -277,14 +283,14 @@ impl World {
             self.nodes[node].purge(self.now);
             for key in self.nodes[node].keys.clone() {
                 let of = &mut self.clients[key.token.client];
-                let was_stepped = of.lease_ahead_ns > 0;
+                let was_stepped = of.lease_ahead_ns > 0 || self.nodes[node].was_stepped;
                 let fate = *of.fate(key.token);
-                let is_excused = !of.is_alive || fate.is_left || fate.is_robbed || was_stepped || !self.knobs.can_kill;
+                let is_excused = !of.is_alive || fate.is_left || was_stepped || !self.knobs.can_kill;
                 if !is_excused {
                     self.fail(CLEANLINESS, format!("{} is left on n{node}", named(key.token)));
                 }
                 let most_ns = self.nodes[node].clock.at(self.now) + self.knobs.ttls_ms[1] * 1_000_000;
-                if key.expires_ns > most_ns && !fate.is_robbed {
+                if key.expires_ns > most_ns && !self.nodes[node].was_stepped {
                     self.fail(CLEANLINESS, format!("{} lives longer than any ttl", named(key.token)));
                 }
             }

@@ -190,8 +190,15 @@ impl World {
         self.clients[client].workers[worker].is_waiting = true;
         let op = self.submit(client, operation);
         tell!(self, "c{client}.{worker} begins {op:?}: {asked:?}");
-        let pending =
-            Pending { op, worker, asked, submitted_ns: self.now, submitted_lease_ns: now.lease_ns, must_end_mono_ns };
+        let pending = Pending {
+            op,
+            worker,
+            asked,
+            submitted_ns: self.now,
+            submitted_lease_ns: now.lease_ns,
+            said_held: 0,
+            must_end_mono_ns,
+        };
         self.clients[client].pending.push(pending);
         self.settle(client);
         if self.violation.is_none() {
