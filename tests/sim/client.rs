@@ -89,6 +89,8 @@ pub struct Pending {
     pub asked: Asked,
     pub submitted_ns: u64,
     pub submitted_lease_ns: u64,
+    /// The thread does not wait for it, as in an event loop.
+    pub is_detached: bool,
     /// Nodes that refused a lock because of another holder.
     pub said_held: u16,
     /// On the wait clock; `u64::MAX`: no promise yet.
