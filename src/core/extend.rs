@@ -207,13 +207,13 @@ impl Machine {
     }
 
     /// Sets the key again on a node that has lost it. Only once a quorum has confirmed, or two holders could each
-    /// gather nodes; never behind a release, or the key would outlive it; and not where a SET still waits to be sent or
-    /// answered: the second would be refused because of the first, and our own key taken for another's.
+    /// gather nodes; never behind a release, or the key would outlive it; and not where another extension has
+    /// set it meanwhile, or a SET still waits to be sent: the second would be refused because of the first, and our own key taken for another's.
     fn set_again(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, node: NodeId) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        let is_being_set = matches!(lease.votes.of(node), Answer::Awaited);
+        let is_set = lease.may_hold.contains(node) || matches!(lease.votes.of(node), Answer::Awaited);
         let is_over = lease.is_releasing || !lease.is_held(self.quorum, cx.now);
-        if is_being_set || is_over && !mutant::is(Mutant::SetAgainBehindRelease) {
+        if is_set || is_over && !mutant::is(Mutant::SetAgainBehindRelease) {
             return;
         }
         let ttl_ms = lease.ttl_ms;
