@@ -8,6 +8,8 @@ use redlock::core::validity::lower_bound;
 
 use crate::client::{Asked, Pending};
 use crate::knobs::Mode;
+use crate::net::Conn;
+use crate::node::{Key, Node};
 use crate::rng::TokenId;
 use crate::world::{World, named, tell};
 
@@ -247,6 +249,32 @@ impl World {
                 ENDING,
                 format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked),
             );
+        }
+    }
+
+    /// A client without an operation, an unanswered request or a debt has left no key but those of its leases.
+    pub fn check_cleanliness(&mut self, client: usize) {
+        let of = &self.clients[client];
+        if !self.knobs.can_kill || !of.pending.is_empty() || !of.unsent.is_empty() || of.lease_ahead_ns > 0 {
+            return;
+        }
+        let mine = |token: TokenId| {
+            token.client == client
+                && !of.fates[token.count].is_left
+                && !of.claims.iter().any(|claim| claim.token == token && !claim.is_let_go)
+        };
+        let find = |(at, node): (usize, &Node)| {
+            let is_left = |key: &&Key| mine(key.token) && node.holds_until(self.now, key.resource, key.token) > 0;
+            node.keys.iter().find(is_left).filter(|_| node.is_up && !node.was_stepped).map(|key| (at, key.token))
+        };
+        let Some((node, token)) = self.nodes.iter().enumerate().find_map(find) else { return };
+        let census = of.machine.census();
+        let is_settled = census.in_flight + census.parked + census.debts == 0;
+        let is_on_its_way = |conn: &Conn| {
+            conn.client == client && conn.node == node && !(conn.to_server.is_empty() && conn.server_buffer.is_empty())
+        };
+        if is_settled && !self.conns.iter().any(is_on_its_way) {
+            self.fail(CLEANLINESS, format!("{} is left on n{node}, and c{client} knows nothing of it", named(token)));
         }
     }
 

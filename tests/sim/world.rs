@@ -441,6 +441,7 @@ impl World {
             self.transmit_unsent(client);
         }
         self.check_ends(client);
+        self.check_cleanliness(client);
         self.arm(client);
     }
 
