@@ -336,7 +336,7 @@ impl Machine {
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
         if let (Asker::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.asker, &reply) {
-            node.owe(cx.now, debt.clone());
+            node.owe(cx.now, debt.renewed(pending.queued, cx.now));
             node.retry_debts_later(cx.now);
         }
         self.deliver(cx, from, pending.asker, pending.queued, reply);

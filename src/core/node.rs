@@ -82,6 +82,16 @@ pub struct Debt {
     pub void_after_lease_ns: u64,
 }
 
+impl Debt {
+    /// The same release at a later moment. What was asked before it may have been executed as late as now.
+    #[must_use]
+    pub fn renewed(&self, queued: Now, now: Now) -> Debt {
+        let since_ns = now.lease_ns.saturating_sub(queued.lease_ns);
+        let void_after_lease_ns = self.void_after_lease_ns.saturating_add(since_ns);
+        Debt { key: self.key.clone(), token: self.token.clone(), void_after_lease_ns }
+    }
+}
+
 /// A request on its way, or waiting for the connection.
 #[derive(Debug, Clone)]
 pub struct Pending {
@@ -235,7 +245,7 @@ impl Node {
             if let Asker::Release { debt, .. } = &pending.asker
                 && !mutant::is(Mutant::ReleaseForgotten)
             {
-                let mut debt = debt.clone();
+                let mut debt = debt.renewed(pending.queued, now);
                 if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
                     debt.void_after_lease_ns = u64::MAX;
                 }
