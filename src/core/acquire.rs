@@ -190,7 +190,7 @@ impl Machine {
                 Answer::Failed(fault.into())
             }
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => {
-                lease.deny(from);
+                lease.refuse(from);
                 Answer::Not
             }
         };

@@ -89,6 +89,21 @@ impl Lease {
         self.unsure.remove(node);
     }
 
+    /// The node may hold a key of an earlier attempt with the same token.
+    pub fn inherit(&mut self, node: NodeId) {
+        self.may_hold.insert(node);
+        self.unsure.insert(node);
+    }
+
+    /// The node refused a SET: it has another's key, or ours from a request that was never accounted for.
+    pub fn refuse(&mut self, node: NodeId) {
+        if self.unsure.contains(node) {
+            self.bounds.clear(node);
+        } else {
+            self.deny(node);
+        }
+    }
+
     /// Until when the lease may be used.
     #[must_use]
     pub fn valid_until_ns(&self, quorum: usize) -> u64 {

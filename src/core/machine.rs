@@ -272,17 +272,19 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            if !self.is_in_use_again(&debt) {
-                self.release_on(now, to, debt, None);
+            match self.user_of(&debt) {
+                Some(lease) => self.leases[lease].inherit(to),
+                None => drop(self.release_on(now, to, debt, None)),
             }
         }
     }
 
     /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
-    /// the key of a later one, which has debts of its own when it ends.
-    fn is_in_use_again(&self, debt: &Debt) -> bool {
+    /// the key of a later one, which inherits the debt until it ends.
+    fn user_of(&self, debt: &Debt) -> Option<LeaseKey> {
         let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
-        self.reuses_tokens && self.leases.values().any(is_it)
+        let mut users = self.leases.iter().filter(|(_, lease)| self.reuses_tokens && is_it(lease));
+        users.next().map(|(key, _)| key)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
