@@ -561,8 +561,11 @@ impl World {
 
     fn changed(&mut self, node: usize, request: &Request, change: Change) {
         let now = self.now;
-        if let Request::Set { key, token, .. } | Request::Release { key, token } | Request::Extend { key, token, .. } =
-            request
+        if let Request::Set { key, token, .. }
+        | Request::SetFenced { key, token, .. }
+        | Request::Release { key, token }
+        | Request::Extend { key, token, .. }
+        | Request::ExtendFenced { key, token, .. } = request
         {
             let token = TokenId::of(token);
             let fate = self.clients[token.client].fate(token);
@@ -645,6 +648,12 @@ pub fn say(request: &Request) -> String {
         Request::Release { key, token } => format!("release {} {}", name(key), named(TokenId::of(token))),
         Request::Extend { key, token, ttl_ms, .. } => {
             format!("extend {} {} {ttl_ms} ms", name(key), named(TokenId::of(token)))
+        }
+        Request::SetFenced { key, token, ttl_ms, proposal } => {
+            format!("fenced SET {} {} {ttl_ms} ms, {proposal}", name(key), named(TokenId::of(token)))
+        }
+        Request::ExtendFenced { key, token, ttl_ms, fence } => {
+            format!("fenced extend {} {} {ttl_ms} ms, {fence}", name(key), named(TokenId::of(token)))
         }
         Request::Track => "track".to_owned(),
         Request::Remaining { key } => format!("PTTL {}", name(key)),
