@@ -9,7 +9,9 @@ use super::node::{Asker, Link};
 use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
 use super::quorum::NodeSet;
+use super::report::Status;
 use super::request::{Bytes, MAX_NODES, NodeId, Push, Remaining, Reply, Request};
+use super::round::Answer;
 use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
 
@@ -132,9 +134,12 @@ impl Machine {
         self.ask(cx.now, node, Request::Remaining { key }, Asker::Question(op));
     }
 
-    /// A node said how long the key has left there.
+    /// A node said how long the key has left there. One that will not announce its end is tried again after the
+    /// retry delay, as without pushes.
     pub(super) fn on_watched(&mut self, cx: &mut Context<'_>, from: NodeId, op: OpKey, reply: &Reply) {
         let guarded_until = self.guarded_until(cx.now, from);
+        let retry_at = cx.now.mono_after_ms(self.config.retry_delay_ms);
+        let announces = self.nodes[from].tracks;
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
@@ -142,7 +147,24 @@ impl Machine {
             Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
-                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(cx.now.mono_after_ms(*left_ms)));
+                let end = cx.now.mono_after_ms(*left_ms);
+                let end = if announces { end } else { end.min(retry_at) };
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(end));
+            }
+            // No client of ours sets a key without an end. Perhaps it is no lock at all, which its value shows.
+            Reply::Remaining(Remaining::Forever) => {
+                let key = lock.params.key.clone();
+                self.ask(cx.now, from, Request::Holder { key }, Asker::Question(op));
+            }
+            Reply::Refused(fault) if fault.text.starts_with("WRONGTYPE") => {
+                lock.last_votes.answer(from, Answer::Failed(fault.clone().into()), cx.now);
+                if lock.last_votes.tally().trouble(self.nodes.len(), self.quorum) == Some(Status::Config) {
+                    return self.give_up(cx, op);
+                }
+            }
+            // Nothing can be learnt from this node but by trying.
+            Reply::Refused(_) | Reply::Unclear(_) => {
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(retry_at))
             }
             _ => {}
         }

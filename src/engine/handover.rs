@@ -117,6 +117,11 @@ impl Handover {
         self.leader.is_some()
     }
 
+    /// Whether there is a leader that will send what is queued before it sleeps.
+    pub(crate) fn is_leader_awake(&self) -> bool {
+        self.leader.is_some() && self.leader_sleep.is_none()
+    }
+
     /// Whether this operation's thread leads.
     pub(crate) fn is_leader(&self, op: OpKey) -> bool {
         self.leader == Some(op)

@@ -138,9 +138,6 @@ impl Options {
         if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
             return Err("tls_cert_file and tls_key_file come together".to_owned());
         }
-        if self.username.is_some() && self.password.is_none() {
-            return Err("username without password".to_owned());
-        }
         Ok(())
     }
 

@@ -43,8 +43,11 @@ pub(crate) enum Success {
 /// may have been closed over night.
 const STALE_NS: u64 = NS_PER_MS;
 
-/// How often a thread may leave the sending to the next one in a row.
-const DEFERRALS_MAX: u32 = 64;
+/// How often in a row the sending may be left to another thread.
+const DEFERRALS_MAX: u32 = 256;
+
+/// How often a leader lets others run before it sends and sleeps. It stops as soon as that brings nobody.
+const GATHER_YIELDS_MAX: u32 = 16;
 
 /// One handle, as its threads see it.
 pub(crate) struct Shared {
@@ -146,8 +149,8 @@ impl Shared {
     /// Lets the state mutex go: what was queued is sent, the leader is kicked if it sleeps on outdated terms, and
     /// those whose operations ended are woken.
     fn leave(&self, mut state: MutexGuard<'_, State>) {
-        let is_deferred = self.entering.load(Ordering::SeqCst) > 0 && state.deferrals < DEFERRALS_MAX;
-        if is_deferred {
+        let is_another_near = self.entering.load(Ordering::SeqCst) > 0 || state.handover.is_leader_awake();
+        if is_another_near && state.deferrals < DEFERRALS_MAX {
             state.deferrals += 1;
         } else {
             state.deferrals = 0;
@@ -193,6 +196,7 @@ impl Shared {
             self.leave(state);
             return Err(closed());
         }
+        state.returning = state.returning.saturating_sub(1);
         self.refresh(&mut state);
         let slot = state.take_slot();
         let op = state.submit(self.clock.now(), operation, options.tag, &slot);
@@ -261,6 +265,7 @@ impl Shared {
         mut state: MutexGuard<'a, State>,
         slot: &Slot,
     ) -> Result<(MutexGuard<'a, State>, bool), Error> {
+        state = self.gather(state)?;
         let now = self.clock.now();
         state.flush(now);
         if slot.is_finished() {
@@ -269,11 +274,7 @@ impl Shared {
         let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
         let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
         state.handover.leader_sleep = Some(LeaderSleep { until_mono_ns, poll_set: set.generation });
-        let woken = std::mem::take(&mut state.woken);
-        drop(state);
-        for slot in woken {
-            slot.wake();
-        }
+        self.leave_unsent(state);
         let polled = self.poll(&mut set.fds, now, until_mono_ns);
         if set.is_kicked() {
             self.kick.drain();
@@ -283,6 +284,25 @@ impl Shared {
         state.attend(self.clock.now(), &set);
         state.keep_poll_set(set);
         Ok((state, polled == Polled::Interrupted))
+    }
+
+    /// Lets the threads that have just been given their results come back with their next requests, if they have any:
+    /// these then leave in one segment.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Error> {
+        for _ in 0..GATHER_YIELDS_MAX {
+            if state.returning == 0 {
+                break;
+            }
+            let awaited = state.returning;
+            self.leave_unsent(state);
+            std::thread::yield_now();
+            state = self.enter()?;
+            if state.returning >= awaited {
+                break;
+            }
+        }
+        state.returning = 0;
+        Ok(state)
     }
 
     /// Waits for the descriptors, first awake for as long as the options say.

@@ -78,6 +78,8 @@ pub(crate) struct State {
     /// How often in a row the sending was left to the next thread.
     pub(crate) deferrals: u32,
     pub(crate) is_closed: bool,
+    /// Threads that have just been given their results and may come back at once with their next request.
+    pub(crate) returning: u32,
     /// The sleeping leader's operation has ended.
     is_leader_done: bool,
     /// A node had more to say than one turn allows.
@@ -101,6 +103,7 @@ impl State {
             looked_mono_ns: 0,
             deferrals: 0,
             is_closed: false,
+            returning: 0,
             is_leader_done: false,
             has_unread: false,
             queue: EventQueue::default(),
@@ -191,6 +194,7 @@ impl State {
                 slot.finish(finished);
                 self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
                 if is_asleep {
+                    self.returning += 1;
                     // Named as the leader but not awake yet: it will find its result and leave without a look at the rest.
                     self.resign(op);
                     self.woken.push(slot);
