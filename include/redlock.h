@@ -24,7 +24,8 @@
 //   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //     long work.
 //
-// A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+// A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
+// a fencing token: redlock_lease_fence().
 //
 // All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 // ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
@@ -330,6 +331,14 @@ const char *redlock_lease_token(const redlock_lease_t *lease, size_t *length);
 /// NULL where lease is NULL; length is untouched then. Since 0.1.0.
 const char *redlock_lease_resource(const redlock_lease_t *lease, size_t *length);
 
+/// The fencing token: a number above 0 and below 2^53, larger than that of every lease on the same resource that
+/// was taken before this one, wherever. 0 where none was asked for (redlock_request_set_fence()) or lease is NULL.
+///
+/// A process that is stopped after it has looked at redlock_lease_remaining_ms() can still write late. Send this
+/// number with every write, and let the resource remember the largest it has seen and reject smaller ones: then
+/// such a write does no harm. It stays the same when the lease is extended. Since 0.1.0.
+uint64_t redlock_lease_fence(const redlock_lease_t *lease);
+
 /// For how many more milliseconds the lock is ours; 0 or less when it is over, released, or lease is NULL. No
 /// server is asked. Since 0.1.0.
 int64_t redlock_lease_remaining_ms(const redlock_lease_t *lease);
@@ -442,6 +451,25 @@ redlock_status_t redlock_request_set_token(redlock_request_t *request, const cha
 
 /// redlock_request_set_token() for any bytes, at least one; NULL and 0 for fresh tokens. Since 0.1.0.
 redlock_status_t redlock_request_set_token_bytes(redlock_request_t *request, const void *token, size_t token_len);
+
+/// 1: a fencing token comes with the lease: redlock_lease_fence(). 0: none does (the default).
+///
+/// All who lock the resource must ask for one. It takes no further round trip, except when nodes disagree about
+/// the number. Each node keeps a counter beside the lock, for a day after it was last used, under the name
+/// `{key}:redlock-fence`, or `key:redlock-fence` where the key has a {tag}. Resources may not end in
+/// ":redlock-fence".
+///
+/// Tokens grow, whatever the clocks say, as long as the nodes keep their counters. Where one is lost (restart
+/// without data, a day without use), the server's time takes its place: then tokens grow as long as the servers'
+/// clocks agree within max_ttl_ms and restarted nodes are guarded (redlock_options_set_restart_guard()). A node
+/// whose clock or counter is ahead of the nodes' median by more than max_ttl_ms (10 s where that is not set) gets
+/// no vote: one wrong clock would otherwise set the counter for ever. After FLUSH nothing is promised. Release by redlock_unlock_token() is as good as any; extension by
+/// redlock_extend_token() does not lengthen the counters' life.
+///
+/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// +pexpire on the key and on the counter. Since 0.1.0.
+redlock_status_t redlock_request_set_fence(redlock_request_t *request,
+                                           int32_t fence);
 
 /// A number by which redlock_cancel() can end the operation; several may carry the same. 0 for none (the
 /// default). Since 0.1.0.

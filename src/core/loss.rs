@@ -83,7 +83,7 @@ impl Machine {
         let is_ours = match reply {
             Reply::Holder(token) => *token == lease.token,
             Reply::Not => false,
-            Reply::Done | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
+            Reply::Done | Reply::Fenced { .. } | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
         };
         if !is_ours {
             lease.deny(from);

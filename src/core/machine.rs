@@ -48,6 +48,8 @@ pub struct Machine {
     /// Extensions that nobody asked for, and how they ended.
     extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
+    /// The largest fencing token that this handle has seen, for whatever resource.
+    pub(super) highest_fence: u64,
     /// The largest ttl that this handle has been asked for.
     pub(super) largest_ttl_ms: u64,
     /// A caller has chosen a token itself.
@@ -70,6 +72,7 @@ impl Machine {
             runnable: VecDeque::new(),
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
+            highest_fence: 0,
             largest_ttl_ms: 0,
             reuses_tokens: false,
             out: VecDeque::new(),

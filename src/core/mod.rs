@@ -22,6 +22,7 @@ pub mod validity;
 mod acquire;
 mod auto;
 mod extend;
+mod fence;
 mod guard;
 mod inspect;
 mod lease;

@@ -78,7 +78,7 @@ impl Machine {
             Reply::Done => Answer::Done,
             Reply::Not if mutant::is(Mutant::AbsentIsReleased) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
-            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
         round.answer(from, answer, cx.now);
         self.judge_release(op);

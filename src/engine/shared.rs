@@ -32,7 +32,7 @@ pub(crate) type Finished = Result<Success, Failure>;
 #[derive(Debug)]
 pub(crate) enum Success {
     /// A lock was acquired.
-    Locked { lease: LeaseKey, token: Bytes, cell: Arc<LeaseCell> },
+    Locked { lease: LeaseKey, token: Bytes, fence: Option<u64>, cell: Arc<LeaseCell> },
     /// Done as asked.
     Done,
     /// Who holds the lock, per node.

@@ -161,10 +161,10 @@ impl State {
 
     fn completed(&mut self, op: OpKey, result: Result<Completion, Failure>) {
         let finished = result.map(|completion| match completion {
-            Completion::Locked { lease, token, view } => {
+            Completion::Locked { lease, token, fence, view } => {
                 let cell = Arc::new(LeaseCell::new(view));
                 self.cells.insert(lease, Arc::clone(&cell));
-                Success::Locked { lease, token, cell }
+                Success::Locked { lease, token, fence, cell }
             }
             Completion::Done => Success::Done,
             Completion::Inspected(views) => Success::Inspected(views),

@@ -26,7 +26,8 @@
 //!   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //!     long work.
 //!
-//! A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+//! A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
+//! a fencing token: redlock_lease_fence().
 //!
 //! All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 //! ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
