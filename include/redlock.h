@@ -480,10 +480,11 @@ redlock_status_t redlock_request_set_tag(redlock_request_t *request,
 /// of the handle does, which is started for the first such lease. Since 0.1.0.
 redlock_status_t redlock_request_set_auto_extend(redlock_request_t *request, int32_t auto_extend);
 
-/// A lease that extends itself is over after this many milliseconds at the latest, so that a holder that hangs does not
-/// keep the lock for ever. 0: without such an end (the default). Has no effect without
+/// A lease that extends itself does not do so beyond this many milliseconds after its acquisition, so that a holder that
+/// hangs does not keep the lock for ever: then it is lost. 0: without such an end (the default). Has no effect without
 /// redlock_request_set_auto_extend(). Since 0.1.0.
-redlock_status_t redlock_request_set_max_hold_ms(redlock_request_t *request, uint64_t max_hold_ms);
+redlock_status_t redlock_request_set_max_hold_ms(redlock_request_t *request,
+                                                 uint64_t max_hold_ms);
 
 // == Options
 //
