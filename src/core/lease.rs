@@ -48,6 +48,8 @@ pub struct Lease {
     pub is_releasing: bool,
     /// Its owner is told at once when it is over.
     pub is_watched: bool,
+    /// Operations that wait for its end.
+    pub loss_waiters: Vec<OpKey>,
     /// It extends itself.
     pub auto: Option<Auto>,
     /// When it wants to be woken.
@@ -73,6 +75,7 @@ impl Lease {
             fencing: None,
             is_releasing: false,
             is_watched: false,
+            loss_waiters: Vec::new(),
             auto: None,
             wake_at: None,
             confirmed_extension: None,

@@ -186,6 +186,11 @@ impl Machine {
         if let Some(wake_at) = ended.wake_at() {
             self.timers.set(Sleeper::Op(op), wake_at, None);
         }
+        if let Op::WaitLost(wait) = &ended
+            && let Some(lease) = self.leases.get_mut(wait.lease)
+        {
+            lease.loss_waiters.retain(|&waiter| waiter != op);
+        }
         if let Op::Extend(ExtendOp { lease: Some(lease), is_automatic: true, .. }) = ended {
             self.extended_alone.push_back((lease, result.map(|_| ())));
             return;
@@ -360,7 +365,8 @@ impl Machine {
             Asker::Release { op: None, .. } => {}
             Asker::Question(op) => self.on_question(cx, from, op, reply),
             Asker::Check(lease) => self.on_checked(cx, from, lease, &reply),
-            Asker::Tracking => self.nodes[from].tracks &= reply == Reply::Done,
+            // No answer in time says nothing about what the server can.
+            Asker::Tracking => self.nodes[from].tracks &= !matches!(reply, Reply::Refused(_)),
         }
     }
 

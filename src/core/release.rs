@@ -112,7 +112,7 @@ impl Machine {
         if let Some(mut lease) = self.leases.remove(lease_key) {
             self.timers.set(Sleeper::Lease(lease_key), &mut lease.wake_at, None);
             self.resources.let_go(&lease.key, lease_key);
-            self.wake_loss_waiters(lease_key);
+            self.runnable.extend(lease.loss_waiters);
         }
     }
 }
