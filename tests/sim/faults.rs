@@ -37,6 +37,7 @@ impl World {
                 tell!(self, "n{node} is flushed");
                 self.rob(node);
                 self.nodes[node].keys.clear();
+                self.nodes[node].counters.clear();
                 self.flushed(node);
             }
             Fault::Delete => {
@@ -56,6 +57,7 @@ impl World {
                 tell!(self, "n{node}'s clock is set by {:.3} ms", by_ns as f64 / NS_PER_MS as f64);
                 self.rob(node);
                 self.nodes[node].clock.offset_ns += by_ns;
+                self.nodes[node].was_stepped = true;
             }
         }
     }
@@ -128,6 +130,7 @@ impl World {
         stopped.mood_until_ns = 0;
         if is_emptied {
             stopped.keys.clear();
+            stopped.counters.clear();
         }
         for conn in 0..self.conns.len() {
             if self.conns[conn].node == node && self.conns[conn].is_server_open {
