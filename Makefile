@@ -15,7 +15,7 @@ RELEASE := $(TARGET)/release
 VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -1)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # How a program in the tree links the library it was built beside.
-LINK := -L$(RELEASE) -lredlock -Wl,-rpath,$(RELEASE) -pthread
+LINK := -L$(RELEASE) -lredlock -Wl,--enable-new-dtags,-rpath,$(RELEASE) -pthread
 
 EXAMPLES := $(patsubst examples-c/%.c,$(TARGET)/examples-c/%,$(wildcard examples-c/*.c))
 

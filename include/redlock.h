@@ -466,11 +466,13 @@ redlock_status_t redlock_request_set_tag(redlock_request_t *request, uint64_t ta
 #define REDLOCK_GUARD_OFF 0
 
 /// redlock_options_set_restart_guard(): a node that restarts while this handle knows it does not vote before
-/// all leases that it may have forgotten are over. The default.
+/// all leases that it may have forgotten are over. A handle made after the restart does not know of it. The
+/// default.
 #define REDLOCK_GUARD_SEEN 1
 
-/// redlock_options_set_restart_guard(): as before, and a node that is new to this handle must have been up that
-/// long.
+/// redlock_options_set_restart_guard(): a node votes only when it has certainly been running for max_ttl_ms:
+/// this handle has known it for so long, or it says so and its clock is within 500 ms of the nodes' median. A
+/// node whose maxmemory-policy evicts keys, or that hides INFO, is refused. Needs max_ttl_ms.
 #define REDLOCK_GUARD_STRICT 2
 
 /// New options, all at their defaults. Never NULL, except after a defect in the library. Since 0.1.0.
@@ -518,8 +520,14 @@ redlock_status_t redlock_options_set_key_prefix_bytes(redlock_options_t *options
 /// Since 0.1.0.
 redlock_status_t redlock_options_set_max_ttl_ms(redlock_options_t *options, uint64_t max_ttl_ms);
 
-/// When a node that restarted, perhaps without its data, may vote again: one of the REDLOCK_GUARD_ values.
-/// Default REDLOCK_GUARD_SEEN. Since 0.1.0.
+/// When a node that restarted may vote again: one of the REDLOCK_GUARD_ values. Default REDLOCK_GUARD_SEEN.
+///
+/// A node that comes back empty would grant locks that are held. It is asked all the same, but does not count
+/// until it has been running for max_ttl_ms and the drift, which is until all leases that it may have forgotten
+/// are over; the same goes for one that comes back with its data, which may not be all of it. Until then the
+/// error says REDLOCK_NODE_GUARDED and "restarted 3.2 s ago; no vote for 6.8 s more". So restart one node at a
+/// time, max_ttl_ms apart. Without max_ttl_ms the largest ttl that this handle has been asked for takes its
+/// place, which is too short where others use longer ones. Since 0.1.0.
 redlock_status_t redlock_options_set_restart_guard(redlock_options_t *options, int32_t restart_guard);
 
 /// 1: servers that can are asked to tell waiters when a lock is free (the default). 0: waiters only retry.
@@ -766,6 +774,12 @@ const char *redlock_stats_node_url(const redlock_stats_t *stats, size_t node);
 
 /// 1 if a node, counted from 0, is connected and answers in time, else 0. Since 0.1.0.
 int32_t redlock_stats_node_is_up(const redlock_stats_t *stats, size_t node);
+
+/// What a person should know about a node, counted from 0, in English: why it does not vote ("restarted 3.2 s
+/// ago; no vote for 6.8 s more", "no answer for 1200 ms", a connection error), or what is wrong with it (it may
+/// evict locks when its memory is full; it hides INFO, so that its restarts cannot be seen). "" where all is well.
+/// Borrowed from stats. NULL where stats is NULL or has no such node. Since 0.1.0.
+const char *redlock_stats_node_note(const redlock_stats_t *stats, size_t node);
 
 /// Requests sent to a node, counted from 0. Since 0.1.0.
 uint64_t redlock_stats_node_requests(const redlock_stats_t *stats, size_t node);

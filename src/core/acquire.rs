@@ -197,7 +197,24 @@ impl Machine {
         lease.votes.answer(from, answer, cx.now);
         match lease.stage {
             Stage::Attempt(op) => self.judge_attempt(cx, op, lease_key),
-            Stage::Acquired(_) => self.publish(cx.now, lease_key),
+            Stage::Acquired(_) => {
+                self.discount_unfit_votes(cx.now, lease_key);
+                self.publish(cx.now, lease_key);
+            }
+        }
+    }
+
+    /// Takes back what nodes confirmed that must not count.
+    fn discount_unfit_votes(&mut self, now: Now, lease_key: LeaseKey) {
+        for node in 0..self.nodes.len() {
+            if !self.leases.get(lease_key).is_some_and(|lease| matches!(lease.votes.of(node), Answer::Done)) {
+                continue;
+            }
+            if let Some(why) = self.guarded(now, node) {
+                let lease = &mut self.leases[lease_key];
+                lease.bounds.clear(node);
+                lease.votes.revise(node, Answer::Guarded(why));
+            }
         }
     }
 
@@ -208,7 +225,7 @@ impl Machine {
     }
 
     /// Decides as soon as the outcome is certain: stragglers cannot change it any more.
-    fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
+    pub(super) fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
         let Some(lease) = self.leases.get(attempt) else { return };
         let tally = lease.votes.tally();
         if matches!(self.ops.get(op), Some(Op::Lock(lock)) if lock.is_staged) {
@@ -221,7 +238,16 @@ impl Machine {
             } else if tally.awaited == 0 {
                 self.ask_next_first(cx, op, attempt);
             }
-        } else if tally.done >= self.quorum {
+            return;
+        }
+        if tally.done < self.quorum && tally.done + tally.awaited >= self.quorum {
+            return;
+        }
+        // Not before: by now as many clocks are known as there are votes.
+        self.discount_unfit_votes(cx.now, attempt);
+        let lease = &self.leases[attempt];
+        let tally = lease.votes.tally();
+        if tally.done >= self.quorum {
             if lease.valid_until_ns(self.quorum) > cx.now.lease_ns {
                 self.acquired(cx, op, attempt);
             } else {

@@ -98,11 +98,14 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
-        if let Some(lease_key) = lease_key {
+        let guarded = if reply == Reply::Done { self.guarded(cx.now, from) } else { None };
+        if let Some(lease_key) = lease_key
+            && guarded.is_none()
+        {
             self.apply_extension(cx, from, op, lease_key, ttl_ms, queued, &reply);
         }
         let answer = match reply {
-            Reply::Done => Answer::Done,
+            Reply::Done => guarded.map_or(Answer::Done, Answer::Guarded),
             Reply::Not if mutant::is(Mutant::AbsentIsExtended) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,

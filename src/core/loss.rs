@@ -91,18 +91,6 @@ impl Machine {
         }
     }
 
-    /// A node lost all its keys.
-    pub(super) fn node_lost_keys(&mut self, now: Now, node: NodeId) {
-        let concerned: Vec<LeaseKey> =
-            self.leases.iter().filter(|(_, lease)| lease.may_hold.contains(node)).map(|(key, _)| key).collect();
-        for lease_key in concerned {
-            if let Some(lease) = self.leases.get_mut(lease_key) {
-                lease.bounds.clear(node);
-            }
-            self.publish(now, lease_key);
-        }
-    }
-
     /// Tells the owner what became of the lease, and notices that it is over.
     pub(super) fn publish(&mut self, now: Now, lease_key: LeaseKey) {
         let Some(lease) = self.leases.get(lease_key) else { return };

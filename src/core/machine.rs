@@ -21,6 +21,7 @@ use super::quorum::quorum;
 use super::report::{Failure, Status};
 use super::request::{Fault, FaultKind, NodeId, Reply, Request, RequestKind, ServerInfo};
 use super::resources::Resources;
+use super::server_time::ServerTime;
 use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
 use super::timers::{Sleeper, Timers};
@@ -47,6 +48,8 @@ pub struct Machine {
     /// Extensions that nobody asked for, and how they ended.
     extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
+    /// The largest ttl that this handle has been asked for.
+    pub(super) largest_ttl_ms: u64,
     /// A caller has chosen a token itself.
     pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
@@ -67,6 +70,7 @@ impl Machine {
             runnable: VecDeque::new(),
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
+            largest_ttl_ms: 0,
             reuses_tokens: false,
             out: VecDeque::new(),
         }
@@ -74,6 +78,7 @@ impl Machine {
 
     /// Begins an operation. It may already be completed when this returns; its [`Output::Completed`] says so.
     pub fn submit(&mut self, cx: &mut Context<'_>, operation: Operation) -> OpKey {
+        self.note_ttl(&operation);
         let op = match operation {
             Operation::Lock(params) => self.submit_lock(cx, params),
             Operation::Unlock { lease } => self.submit_unlock(cx, lease),
@@ -249,17 +254,15 @@ impl Machine {
     }
 
     fn node_up(&mut self, cx: &mut Context<'_>, up: NodeId, info: ServerInfo) {
-        if let Some(fault) = guard::refusal(&self.nodes, up, &info) {
+        if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
             return self.node_down(cx, up, fault);
         }
+        self.meet(cx, up, &info);
         let node = &mut self.nodes[up];
-        let is_another_server = !node.run_id.is_empty() && node.run_id != info.run_id;
+        node.time = ServerTime::new(info.time_us, cx.now.mono_ns);
         node.connected(info);
         node.forget_void_debts(cx.now);
-        if is_another_server {
-            self.node_lost_keys(cx.now, up);
-        }
         self.pay_debts(cx.now, up);
         for parked in std::mem::take(&mut self.nodes[up].parked) {
             if self.is_still_wanted(&parked.asker) {
@@ -331,6 +334,7 @@ impl Machine {
             return;
         };
         node.judged = node.judged.saturating_sub(1);
+        node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
         let took_ns = cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);

@@ -32,5 +32,8 @@ mod ready;
 mod release;
 mod resources;
 mod round;
+#[cfg(test)]
+mod scripted;
+mod server_time;
 mod timers;
 mod wait;

@@ -5,9 +5,11 @@
 
 use std::collections::VecDeque;
 
+use super::guard::Process;
 use super::mutant::{self, Mutant};
 use super::operation::{LeaseKey, OpKey};
 use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
+use super::server_time::ServerTime;
 use super::time::{NS_PER_MS, Now};
 
 /// Most requests that may be unanswered on one connection.
@@ -123,6 +125,12 @@ pub struct Node {
     pub last_fault: Option<Fault>,
     /// `run_id` of the server at the other end, while known.
     pub run_id: String,
+    /// How long that server has been running.
+    pub process: Process,
+    /// A moment at which it certainly was, on the wait clock.
+    pub alive_mono_ns: u64,
+    /// Its clock.
+    pub time: ServerTime,
     /// Requests not answered yet, oldest first.
     pub in_flight: VecDeque<Pending>,
     /// How many of the oldest have been reported as timed out. The node is suspect while there are any.
@@ -151,6 +159,9 @@ impl Node {
             link: Link::Down,
             last_fault: None,
             run_id: String::new(),
+            process: Process::default(),
+            alive_mono_ns: 0,
+            time: ServerTime::default(),
             in_flight: VecDeque::new(),
             judged: 0,
             parked: VecDeque::new(),

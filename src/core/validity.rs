@@ -45,11 +45,12 @@ impl Bounds {
         self.0[node] = self.0[node].max(bound_ns);
     }
 
-    /// The node no longer has the key, or nothing can be said any more.
-    pub fn clear(&mut self, node: NodeId) {
-        if !mutant::is(Mutant::LostNodeCounts) {
-            self.0[node] = 0;
+    /// The node no longer has the key, or nothing can be said any more. True when something could be said before.
+    pub fn clear(&mut self, node: NodeId) -> bool {
+        if mutant::is(Mutant::LostNodeCounts) {
+            return false;
         }
+        std::mem::take(&mut self.0[node]) > 0
     }
 
     /// Whether the node has confirmed and is not known to have lost the key.

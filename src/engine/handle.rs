@@ -251,6 +251,15 @@ impl Redlock {
         self.shared.stats()
     }
 
+    /// What a person should know about each node, in order: why it does not vote (no connection, no answer, restart
+    /// guard), or what is wrong with it (it may evict locks; its restarts cannot be seen). Empty for a healthy one.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn node_notes(&self) -> Result<Vec<Box<str>>, Error> {
+        self.shared.node_notes()
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn node_count(&self) -> usize {

@@ -6,21 +6,38 @@ use super::dialect::{DeleteBy, Dialect, ExtendBy};
 use super::scripts;
 use crate::core::request::{HOLDER_BYTES, Request};
 
-/// Writes requests. It keeps the buffers of the last one, so that in the long run encoding allocates nothing.
+/// Longer requests are not kept for the next node.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// Writes requests. It keeps the buffers of the last one, so that in the long run encoding allocates nothing, and its
+/// bytes: what is said to one node is mostly said to the others next.
 #[derive(Default)]
 pub struct Encoder {
     command: Cmd,
+    said: Option<(Request, Dialect)>,
+    bytes: Vec<u8>,
 }
 
 impl Encoder {
     /// An encoder with empty buffers.
     #[must_use]
     pub fn new() -> Encoder {
-        Encoder { command: Cmd::new() }
+        Encoder { command: Cmd::new(), said: None, bytes: Vec::new() }
     }
 
     /// Appends `request` to `out` in the words of `dialect`: exactly one command.
     pub fn encode(&mut self, request: &Request, dialect: Dialect, out: &mut Vec<u8>) {
+        let is_repeated = self.said.as_ref().is_some_and(|(said, of)| *of == dialect && said == request);
+        if !is_repeated {
+            self.write(request, dialect);
+        }
+        out.extend_from_slice(&self.bytes);
+        if self.bytes.len() > KEPT_BYTES_MAX {
+            *self = Encoder::new();
+        }
+    }
+
+    fn write(&mut self, request: &Request, dialect: Dialect) {
         let command = &mut self.command;
         command.clear();
         match request {
@@ -57,7 +74,9 @@ impl Encoder {
                 command.arg("GETRANGE").arg(&key[..]).arg("0").arg(HOLDER_BYTES - 1);
             }
         }
-        command.write_packed_command(out);
+        self.bytes.clear();
+        command.write_packed_command(&mut self.bytes);
+        self.said = Some((request.clone(), dialect));
     }
 }
 

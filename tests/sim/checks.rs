@@ -208,7 +208,7 @@ impl World {
         let (node_count, quorum) = (self.nodes.len(), self.quorum());
         let nodes = &failure.nodes;
         let count = |is: fn(&Outcome) -> bool| nodes.iter().filter(|report| is(&report.outcome)).count();
-        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Guarded(_)));
         let done = count(|outcome| matches!(outcome, Outcome::Done));
         let is_in_order = nodes.iter().enumerate().all(|(node, report)| report.node == node);
         let is_whole = nodes.len() == node_count || nodes.is_empty();
