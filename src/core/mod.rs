@@ -22,6 +22,8 @@ pub mod validity;
 mod acquire;
 mod auto;
 mod extend;
+#[cfg(test)]
+mod found_tests;
 mod guard;
 mod inspect;
 mod lease;
