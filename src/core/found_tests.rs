@@ -7,9 +7,9 @@ use super::scripted::Scripted;
 
 const TTL_MS: u64 = 10_000;
 
-/// Connections that nobody gives up and waits without pushes.
+/// Nodes that nobody gives up, and waits without pushes.
 fn config() -> Config {
-    Config { stall_timeout_ms: 1_000_000, wake: false, ..Config::new(3) }
+    Config { node_timeout_ms: 1_000_000, stall_timeout_ms: 1_000_000, wake: false, ..Config::new(3) }
 }
 
 fn params() -> LockParams {
@@ -150,6 +150,7 @@ fn a_refused_release_does_not_delete_the_key_of_the_next_attempt_with_its_token(
     script.reply(1, Reply::Not);
     script.reply(2, Reply::Not);
     script.reply(0, Reply::Refused(Fault::new(FaultKind::Refused, "BUSY")));
+    script.pass_ms(1);
     script.pass_ms(400);
     while script.completed.is_empty() {
         let asked = script.asked.iter().position(|asked| !asked.is_empty()).expect("the next attempt");
