@@ -15,11 +15,11 @@ RELEASE := $(TARGET)/release
 VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -1)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # How a program in the tree links the library it was built beside.
-LINK := -L$(RELEASE) -lredlock -Wl,-rpath,$(RELEASE) -pthread
+LINK := -L$(RELEASE) -lredlock -Wl,--enable-new-dtags,-rpath,$(RELEASE) -pthread
 
 EXAMPLES := $(patsubst examples-c/%.c,$(TARGET)/examples-c/%,$(wildcard examples-c/*.c))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-interop test-servers examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-interop test-servers sim mutants examples bench install help clean
 all: build
 
 help: ## this list
@@ -55,6 +55,14 @@ test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI
 
 test-servers: ## the lock suites on Redis 6.2 and 8.0, Valkey 8.1 and 9
 	@tools/test servers
+
+SIM := $(CARGO) test --quiet --profile sim --no-default-features --test sim
+
+sim: ## simulated schedules: SEEDS=100000; SEED=n replays one
+	@$(if $(SEED),SIM_SEED=$(SEED) RUST_BACKTRACE=0) SEEDS=$(or $(SEEDS),100000) $(SIM) -- --exact --nocapture no_schedule_breaks_a_promise
+
+mutants: ## seeded protocol faults that the simulator must find
+	@$(SIM) --features mutants -- --exact --nocapture mutants::every_seeded_fault_is_found
 
 examples: build $(EXAMPLES) ## examples-c/ into target/examples-c/
 
