@@ -104,6 +104,12 @@ impl Machine {
         self.run(cx);
     }
 
+    /// What was queued for this node has left only now. A driver that sends at once need not say so; one that lets
+    /// requests wait must, or they could be judged late before the node has seen them.
+    pub fn flushed(&mut self, now: Now, node: NodeId) {
+        self.nodes[node].flushed(now);
+    }
+
     /// The next thing to do or to tell, oldest first.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
@@ -246,7 +252,8 @@ impl Machine {
         {
             lease.may_hold.insert(to);
         }
-        self.nodes[to].in_flight.push_back(Pending { asker, kind: request.kind(), queued: now });
+        let kind = request.kind();
+        self.nodes[to].sending(Pending { asker, kind, queued: now, sent_mono_ns: now.mono_ns });
         self.stats.nodes[to].requests += 1;
         self.emit(Output::Send { node: to, request });
     }
@@ -331,7 +338,7 @@ impl Machine {
         node.judged = node.judged.saturating_sub(1);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
-        let took_ns = cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);
+        let took_ns = cx.now.mono_ns.saturating_sub(pending.sent_mono_ns);
         counters.latency_ns_sum += took_ns;
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
@@ -389,7 +396,7 @@ impl Machine {
     fn judge_late_requests(&mut self, cx: &mut Context<'_>, late: NodeId) {
         let timeout_ns = self.node_timeout_ns();
         while let Some(pending) = self.nodes[late].in_flight.get(self.nodes[late].judged) {
-            if cx.now.mono_ns < pending.queued.mono_ns.saturating_add(timeout_ns) {
+            if cx.now.mono_ns < pending.sent_mono_ns.saturating_add(timeout_ns) {
                 break;
             }
             let (asker, queued) = (pending.asker.clone(), pending.queued);

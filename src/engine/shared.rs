@@ -214,6 +214,8 @@ impl Shared {
         if state.handover.has_leader() || now.mono_ns < state.looked_mono_ns.saturating_add(STALE_NS) {
             return;
         }
+        // What was submitted to the event loop must have left before anybody can be late with it.
+        state.flush(now);
         let mut set = state.poll_set(None);
         let _ = sys::poll(&mut set.fds, Some(0));
         state.attend(now, &set);
@@ -408,6 +410,8 @@ impl Shared {
     pub(crate) fn process(&self) -> Result<(), Error> {
         let mut state = self.enter()?;
         let face = self.face()?;
+        // Before anything is judged: what was submitted long ago may not have left yet.
+        state.flush(self.clock.now());
         let mut set = state.poll_set(None);
         let _ = sys::poll(&mut set.fds, Some(0));
         state.process(self.clock.now(), face, &set);

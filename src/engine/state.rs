@@ -295,10 +295,12 @@ impl State {
     /// Hands what is queued to the kernel.
     pub(crate) fn flush(&mut self, now: Now) {
         for node in 0..self.links.len() {
-            if self.links[node].has_outgoing()
-                && let Err(fault) = self.links[node].flush()
-            {
-                self.sending_failed(now, node, fault);
+            if self.links[node].has_outgoing() {
+                let flushed = self.links[node].flush();
+                self.machine.flushed(now, node);
+                if let Err(fault) = flushed {
+                    self.sending_failed(now, node, fault);
+                }
             }
         }
     }
