@@ -24,6 +24,9 @@ use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
 use super::timers::{Sleeper, Timers};
 
+/// Steps of lease time that timers need not follow: the clocks are corrected by less all the time.
+const LEAP_NS: u64 = NS_PER_MS;
+
 /// What a step of the machine is given: the time, and randomness.
 pub struct Context<'a> {
     /// Both clocks, read just before this step.
@@ -49,6 +52,8 @@ pub struct Machine {
     /// A caller has chosen a token itself.
     pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
+    /// How far lease time was ahead of the wait clock when the timers of the leases were set.
+    lease_ahead_ns: u64,
 }
 
 impl Machine {
@@ -68,6 +73,7 @@ impl Machine {
             stats: Stats::default(),
             reuses_tokens: false,
             out: VecDeque::new(),
+            lease_ahead_ns: 0,
         }
     }
 
@@ -371,7 +377,25 @@ impl Machine {
         self.deliver(cx, from, parked.asker, parked.since, Reply::Refused(fault));
     }
 
+    /// Whether [`Input::Tick`] has something to do: a deadline has come, or lease time has leapt ahead, so that leases
+    /// are over earlier than their timers know.
+    #[must_use]
+    pub fn is_due(&self, now: Now) -> bool {
+        self.next_deadline().is_some_and(|due| due <= now.mono_ns) || self.has_lease_time_leapt(now)
+    }
+
+    fn has_lease_time_leapt(&self, now: Now) -> bool {
+        now.lease_ns.saturating_sub(now.mono_ns) > self.lease_ahead_ns.saturating_add(LEAP_NS)
+    }
+
     fn tick(&mut self, cx: &mut Context<'_>) {
+        if self.has_lease_time_leapt(cx.now) {
+            self.lease_ahead_ns = cx.now.lease_ns.saturating_sub(cx.now.mono_ns);
+            let leases: Vec<LeaseKey> = self.leases.keys().collect();
+            for lease in leases {
+                self.publish(cx.now, lease);
+            }
+        }
         for node in 0..self.nodes.len() {
             self.judge_late_requests(cx, node);
             self.judge_parked_requests(cx, node);
