@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use slotmap::SecondaryMap;
 
-use crate::core::quorum::NodeSet;
 use crate::core::operation::{LeaseKey, LeaseState, LeaseView};
+use crate::core::quorum::NodeSet;
 use crate::core::report::Failure;
 use crate::core::request::NodeId;
 use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
@@ -55,7 +55,7 @@ pub enum Event {
 }
 
 /// What was submitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Work {
     /// An acquisition.
     Lock,
@@ -201,7 +201,11 @@ impl EventQueue {
         while let Some(node) = self.changed_nodes.pop_front() {
             let is_up = is_up(node);
             if is_up != self.up_nodes.contains(node) {
-                if is_up { self.up_nodes.insert(node) } else { self.up_nodes.remove(node) }
+                if is_up {
+                    self.up_nodes.insert(node)
+                } else {
+                    self.up_nodes.remove(node)
+                }
                 return Some(Event::Node { node, is_up });
             }
         }

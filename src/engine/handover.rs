@@ -18,6 +18,9 @@ use super::shared::Finished;
 /// do not.
 pub(crate) const SLEEP_MAX_NS: u64 = 1_000_000_000;
 
+/// So many followers that have left are not worth a look through the line.
+const FOLLOWERS_LEFT_MIN: usize = 64;
+
 const PENDING: u32 = 0;
 const DONE: u32 = 1;
 const LEAD: u32 = 2;
@@ -125,6 +128,14 @@ impl Handover {
     /// Joins the followers, before sleeping on `slot`.
     pub(crate) fn follow(&mut self, op: OpKey, slot: &Arc<Slot>) {
         self.followers.push_back((op, Arc::clone(slot)));
+    }
+
+    /// Forgets followers that have left, once they are many more than those who wait: a leader that stays for ever names
+    /// nobody, and nobody else takes them out of the line.
+    pub(crate) fn tidy(&mut self, waiting: usize, pending: impl Fn(OpKey) -> bool) {
+        if self.followers.len() > 2 * waiting + FOLLOWERS_LEFT_MIN {
+            self.followers.retain(|&(op, _)| pending(op));
+        }
     }
 
     /// The leader has its result and leaves. Names the next among those whose operations are `pending`, and returns

@@ -136,12 +136,18 @@ impl Shared {
 
     /// Takes the state mutex. The check for a fork comes first: in a child the mutex may be locked for ever.
     fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+        self.entering.fetch_add(1, Ordering::SeqCst);
+        let entered = self.enter_quietly();
+        self.entering.fetch_sub(1, Ordering::SeqCst);
+        entered
+    }
+
+    /// The same for those who will send nothing when they leave: nobody may leave the sending to them.
+    fn enter_quietly(&self) -> Result<MutexGuard<'_, State>, Error> {
         if self.is_forked() {
             return Err(forked());
         }
-        self.entering.fetch_add(1, Ordering::SeqCst);
         let locked = self.state.lock();
-        self.entering.fetch_sub(1, Ordering::SeqCst);
         locked.map_err(|_| Error::plain(Status::Internal, "an earlier call on this handle failed inside the library"))
     }
 
@@ -391,7 +397,7 @@ impl Shared {
 
     /// The descriptor to poll for reading.
     pub(crate) fn fd(&self) -> Result<RawFd, Error> {
-        let state = self.enter()?;
+        let state = self.enter_quietly()?;
         let fd = self.face()?.fd();
         self.leave_unsent(state);
         Ok(fd)
@@ -399,7 +405,7 @@ impl Shared {
 
     /// How long an event loop that does not watch the descriptor's timer may sleep, in milliseconds; −1: for ever.
     pub(crate) fn timeout_ms(&self) -> Result<i64, Error> {
-        let state = self.enter()?;
+        let state = self.enter_quietly()?;
         let due = if state.has_events() { Some(0) } else { state.next_deadline() };
         drop(state);
         let left_ns = due.map(|due| due.saturating_sub(self.clock.now().mono_ns));
@@ -422,7 +428,7 @@ impl Shared {
 
     /// The next event, if there is one.
     pub(crate) fn next_event(self: &Arc<Shared>) -> Result<Option<Event>, Error> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_quietly()?;
         let event = state.next_event(self, self.face()?);
         drop(state);
         Ok(event)
@@ -430,7 +436,7 @@ impl Shared {
 
     /// Submits an operation whose end will be an event. It leaves with the next `process`.
     pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_quietly()?;
         if state.is_closed {
             self.leave(state);
             return Err(closed());

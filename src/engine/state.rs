@@ -209,7 +209,7 @@ impl State {
                 self.advance(now, node);
             }
         }
-        if self.machine.next_deadline().is_some_and(|due| due <= now.mono_ns) {
+        if self.machine.is_due(now) {
             self.handle(now, Input::Tick);
         }
         for node in 0..self.links.len() {
@@ -368,6 +368,8 @@ impl State {
             *is_asleep = true;
             if !std::mem::replace(is_in_line, true) {
                 self.handover.follow(op, slot);
+                let waiters = &self.waiters;
+                self.handover.tidy(waiters.len(), |follower| waiters.contains_key(follower));
             }
         }
     }
