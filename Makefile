@@ -19,7 +19,7 @@ LINK := -L$(RELEASE) -lredlock -Wl,-rpath,$(RELEASE) -pthread
 
 EXAMPLES := $(patsubst examples-c/%.c,$(TARGET)/examples-c/%,$(wildcard examples-c/*.c))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-interop test-servers examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-interop test-servers soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -55,6 +55,10 @@ test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI
 
 test-servers: ## the lock suites on Redis 6.2 and 8.0, Valkey 8.1 and 9
 	@tools/test servers
+
+soak: ## real servers and clients under faults: MINUTES=10 SEED=1
+	@MINUTES=$(or $(MINUTES),10) SEED=$(SEED) $(CARGO) test --quiet --test soak -- --exact --nocapture \
+		under_real_faults_one_client_holds_the_lock_and_no_fenced_update_is_lost
 
 examples: build $(EXAMPLES) ## examples-c/ into target/examples-c/
 
