@@ -4,6 +4,7 @@ use super::auto::Auto;
 use super::fence::Fencing;
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
@@ -80,6 +81,9 @@ impl Machine {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
         let (key, ttl_ms, is_staged) = (lock.params.key.clone(), lock.params.ttl_ms, lock.has_rivals);
+        if mutant::is(Mutant::ReusedToken) {
+            lock.params.token = Some(token.clone());
+        }
         lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
         let is_fenced = lock.params.fence;
         let mut lease = Lease::attempt(op, key, token, ttl_ms, cx.now);
@@ -156,8 +160,11 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
+        let lease_key = if mutant::is(Mutant::OldVoteCounts) { self.some_open_attempt(lease_key) } else { lease_key };
+        let queued = if mutant::is(Mutant::ValidFromAnswer) { cx.now } else { queued };
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        if lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, cx.now) {
+        let is_expired = lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, cx.now);
+        if is_expired && !mutant::is(Mutant::VoteRevives) {
             self.publish(cx.now, lease_key);
         }
         if let Reply::Fenced { time_us, .. } = reply {
@@ -179,6 +186,18 @@ impl Machine {
                 }
                 Answer::Done
             }
+            Reply::Unclear(_) if mutant::is(Mutant::TimeoutIsYes) => {
+                lease.confirm(from, queued, ttl_ms, &self.config);
+                Answer::Done
+            }
+            Reply::Unclear(_) if mutant::is(Mutant::TimeoutIsNo) => {
+                lease.deny(from);
+                Answer::Not
+            }
+            Reply::Refused(_) if mutant::is(Mutant::ErrorIsHeld) => {
+                lease.deny(from);
+                Answer::Not
+            }
             Reply::Refused(fault) => {
                 lease.deny(from);
                 Answer::Failed(fault.into())
@@ -188,7 +207,7 @@ impl Machine {
                 Answer::Failed(fault.into())
             }
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => {
-                lease.deny(from);
+                lease.refuse(from);
                 Answer::Not
             }
         };
@@ -217,6 +236,12 @@ impl Machine {
                 lease.votes.revise(node, why);
             }
         }
+    }
+
+    /// The mutant's mistake: which attempt a vote belongs to is guessed.
+    fn some_open_attempt(&self, asked: LeaseKey) -> LeaseKey {
+        let mut open = self.leases.iter().filter(|(_, lease)| matches!(lease.stage, Stage::Attempt(_)));
+        if self.leases.contains_key(asked) { asked } else { open.next().map_or(asked, |(key, _)| key) }
     }
 
     /// Decides as soon as the outcome is certain: stragglers cannot change it any more.
@@ -299,6 +324,9 @@ impl Machine {
     /// Leaves no key of this attempt behind, on any node that may hold one.
     pub(super) fn abandon(&mut self, cx: &mut Context<'_>, attempt: LeaseKey) {
         let Some(lease) = self.leases.remove(attempt) else { return };
+        if mutant::is(Mutant::AttemptNotCleaned) {
+            return;
+        }
         for node in lease.may_hold.iter() {
             let debt = lease.debt(node, cx.now, &self.config);
             self.release_on(cx.now, node, debt, None);

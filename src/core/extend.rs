@@ -2,6 +2,7 @@
 
 use super::lease::Stage;
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::{ExtendOp, Op};
@@ -103,6 +104,7 @@ impl Machine {
         }
         let answer = match reply {
             Reply::Done => guarded.map_or(Answer::Done, Answer::Guarded),
+            Reply::Not if mutant::is(Mutant::AbsentIsExtended) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
@@ -124,9 +126,11 @@ impl Machine {
         reply: &Reply,
     ) {
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        let was_held = lease.is_held(self.quorum, cx.now);
+        let queued = if mutant::is(Mutant::ValidFromAnswer) { cx.now } else { queued };
+        let was_held = lease.is_held(self.quorum, cx.now) || mutant::is(Mutant::ExtensionRevives);
         match reply {
             Reply::Done if was_held => lease.confirm(from, queued, ttl_ms, &self.config),
+            Reply::Not if mutant::is(Mutant::AbsentIsExtended) => lease.confirm(from, queued, ttl_ms, &self.config),
             Reply::Not => lease.deny(from),
             Reply::Unclear(_) => lease.unsure.insert(from),
             Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => {}
@@ -168,7 +172,21 @@ impl Machine {
         } else {
             extend.round.failure(node_count, self.quorum, Status::Unknown, not_mine)
         };
+        if mutant::is(Mutant::FailedExtensionReleases)
+            && let Some(lease) = extend.lease
+        {
+            self.give_up_keys(cx, lease);
+        }
         self.complete(op, Err(failure));
+    }
+
+    /// The mutant's mistake.
+    fn give_up_keys(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
+        let Some(lease) = self.leases.get(lease_key) else { return };
+        let debts = lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config)));
+        for (node, debt) in debts.collect::<Vec<_>>() {
+            self.release_on(cx.now, node, debt, None);
+        }
     }
 
     fn extended(&mut self, cx: &mut Context<'_>, op: OpKey) {
@@ -190,12 +208,13 @@ impl Machine {
     }
 
     /// Sets the key again on a node that has lost it. Only once a quorum has confirmed, or two holders could each
-    /// gather nodes; never behind a release, or the key would outlive it; and not where a SET still waits to be sent or
-    /// answered: the second would be refused because of the first, and our own key taken for another's.
+    /// gather nodes; never behind a release, or the key would outlive it; and not where another extension has
+    /// set it meanwhile, or a SET still waits to be sent: the second would be refused because of the first, and our own key taken for another's.
     fn set_again(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, node: NodeId) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        let is_being_set = matches!(lease.votes.of(node), Answer::Awaited);
-        if lease.is_releasing || is_being_set || !lease.is_held(self.quorum, cx.now) {
+        let is_set = lease.may_hold.contains(node) || matches!(lease.votes.of(node), Answer::Awaited);
+        let is_over = lease.is_releasing || !lease.is_held(self.quorum, cx.now);
+        if is_set || is_over && !mutant::is(Mutant::SetAgainBehindRelease) {
             return;
         }
         let ttl_ms = lease.ttl_ms;

@@ -3,6 +3,7 @@
 use super::auto::Auto;
 use super::config::Config;
 use super::fence::Fencing;
+use super::mutant::{self, Mutant};
 use super::node::Debt;
 use super::operation::{LeaseState, LeaseView, OpKey};
 use super::quorum::NodeSet;
@@ -47,6 +48,8 @@ pub struct Lease {
     pub is_releasing: bool,
     /// Its owner is told at once when it is over.
     pub is_watched: bool,
+    /// Operations that wait for its end.
+    pub loss_waiters: Vec<OpKey>,
     /// It extends itself.
     pub auto: Option<Auto>,
     /// When it wants to be woken.
@@ -72,6 +75,7 @@ impl Lease {
             fencing: None,
             is_releasing: false,
             is_watched: false,
+            loss_waiters: Vec::new(),
             auto: None,
             wake_at: None,
             confirmed_extension: None,
@@ -90,6 +94,21 @@ impl Lease {
         self.bounds.clear(node);
         self.may_hold.remove(node);
         self.unsure.remove(node);
+    }
+
+    /// The node may hold a key of an earlier attempt with the same token.
+    pub fn inherit(&mut self, node: NodeId) {
+        self.may_hold.insert(node);
+        self.unsure.insert(node);
+    }
+
+    /// The node refused a SET: it has another's key, or ours from a request that was never accounted for.
+    pub fn refuse(&mut self, node: NodeId) {
+        if self.unsure.contains(node) {
+            self.bounds.clear(node);
+        } else {
+            self.deny(node);
+        }
     }
 
     /// Until when the lease may be used.
@@ -121,7 +140,7 @@ impl Lease {
     /// What the node owes once the key is to be removed there.
     #[must_use]
     pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> Debt {
-        let void_after_lease_ns = if self.unsure.contains(node) {
+        let void_after_lease_ns = if self.unsure.contains(node) && !mutant::is(Mutant::DebtVoidTooEarly) {
             u64::MAX
         } else {
             upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::entropy::Entropy;
 use super::guard;
 use super::lease::{Lease, Stage};
+use super::mutant::{self, Mutant};
 use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, Parked, Pending};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
 use super::ops::{ExtendOp, Op};
@@ -185,6 +186,11 @@ impl Machine {
         if let Some(wake_at) = ended.wake_at() {
             self.timers.set(Sleeper::Op(op), wake_at, None);
         }
+        if let Op::WaitLost(wait) = &ended
+            && let Some(lease) = self.leases.get_mut(wait.lease)
+        {
+            lease.loss_waiters.retain(|&waiter| waiter != op);
+        }
         if let Op::Extend(ExtendOp { lease: Some(lease), is_automatic: true, .. }) = ended {
             self.extended_alone.push_back((lease, result.map(|_| ())));
             return;
@@ -195,6 +201,7 @@ impl Machine {
         if let Op::Lock(lock) = &ended
             && lock.is_queued
             && let Some(next) = self.resources.leave(&lock.params.key, op)
+            && !mutant::is(Mutant::QueueSleeps)
         {
             self.runnable.push_back(next);
         }
@@ -276,22 +283,27 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            if !self.is_in_use_again(&debt) {
-                self.release_on(now, to, debt, None);
+            match self.user_of(&debt) {
+                Some(lease) => self.leases[lease].inherit(to),
+                None => drop(self.release_on(now, to, debt, None)),
             }
         }
     }
 
     /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
-    /// the key of a later one, which has debts of its own when it ends.
-    fn is_in_use_again(&self, debt: &Debt) -> bool {
+    /// the key of a later one, which inherits the debt until it ends.
+    fn user_of(&self, debt: &Debt) -> Option<LeaseKey> {
         let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
-        self.reuses_tokens && self.leases.values().any(is_it)
+        let mut users = self.leases.iter().filter(|(_, lease)| self.reuses_tokens && is_it(lease));
+        users.next().map(|(key, _)| key)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
     /// succeeded without this node is still wanted: a node that came back empty gets the key again that way.
     fn is_still_wanted(&self, asker: &Asker) -> bool {
+        if mutant::is(Mutant::SetSentTooLate) {
+            return true;
+        }
         match asker {
             Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
                 !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))
@@ -338,7 +350,7 @@ impl Machine {
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
         if let (Asker::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.asker, &reply) {
-            node.owe(cx.now, debt.clone());
+            node.owe(cx.now, debt.renewed(pending.queued, cx.now));
             node.retry_debts_later(cx.now);
         }
         self.deliver(cx, from, pending.asker, pending.queued, reply);
@@ -353,7 +365,8 @@ impl Machine {
             Asker::Release { op: None, .. } => {}
             Asker::Question(op) => self.on_question(cx, from, op, reply),
             Asker::Check(lease) => self.on_checked(cx, from, lease, &reply),
-            Asker::Tracking => self.nodes[from].tracks &= reply == Reply::Done,
+            // No answer in time says nothing about what the server can.
+            Asker::Tracking => self.nodes[from].tracks &= !matches!(reply, Reply::Refused(_)),
         }
     }
 

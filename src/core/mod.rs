@@ -9,6 +9,8 @@ pub mod census;
 pub mod config;
 pub mod entropy;
 pub mod machine;
+#[doc(hidden)]
+pub mod mutant;
 pub mod operation;
 pub mod quorum;
 pub mod report;

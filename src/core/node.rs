@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use super::guard::Process;
+use super::mutant::{self, Mutant};
 use super::operation::{LeaseKey, OpKey};
 use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
 use super::server_time::ServerTime;
@@ -81,6 +82,16 @@ pub struct Debt {
     /// After this lease time the key cannot exist any more. `u64::MAX` where a request is unaccounted for: a SET in
     /// a stopped server's socket buffer starts its key's life when the server goes on.
     pub void_after_lease_ns: u64,
+}
+
+impl Debt {
+    /// The same release at a later moment. What was asked before it may have been executed as late as now.
+    #[must_use]
+    pub fn renewed(&self, queued: Now, now: Now) -> Debt {
+        let since_ns = now.lease_ns.saturating_sub(queued.lease_ns);
+        let void_after_lease_ns = self.void_after_lease_ns.saturating_add(since_ns);
+        Debt { key: self.key.clone(), token: self.token.clone(), void_after_lease_ns }
+    }
 }
 
 /// A request on its way, or waiting for the connection.
@@ -216,6 +227,10 @@ impl Node {
         {
             *op = None;
         }
+        if mutant::is(Mutant::LateLosesPlace) {
+            self.in_flight.remove(self.judged);
+            return;
+        }
         self.judged += 1;
     }
 
@@ -237,9 +252,11 @@ impl Node {
         let in_flight = std::mem::take(&mut self.in_flight);
         let is_any_unaccounted = in_flight.iter().any(|pending| pending.kind.gives_life());
         for pending in &in_flight {
-            if let Asker::Release { debt, .. } = &pending.asker {
-                let mut debt = debt.clone();
-                if is_any_unaccounted {
+            if let Asker::Release { debt, .. } = &pending.asker
+                && !mutant::is(Mutant::ReleaseForgotten)
+            {
+                let mut debt = debt.renewed(pending.queued, now);
+                if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
                     debt.void_after_lease_ns = u64::MAX;
                 }
                 self.owe(now, debt);

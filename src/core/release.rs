@@ -2,6 +2,7 @@
 
 use super::lease::Stage;
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Debt;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::Op;
@@ -75,6 +76,7 @@ impl Machine {
         let Some(Op::Unlock(round)) = self.ops.get_mut(op) else { return };
         let answer = match reply {
             Reply::Done => Answer::Done,
+            Reply::Not if mutant::is(Mutant::AbsentIsReleased) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
@@ -110,7 +112,7 @@ impl Machine {
         if let Some(mut lease) = self.leases.remove(lease_key) {
             self.timers.set(Sleeper::Lease(lease_key), &mut lease.wake_at, None);
             self.resources.let_go(&lease.key, lease_key);
-            self.wake_loss_waiters(lease_key);
+            self.runnable.extend(lease.loss_waiters);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! When rivals are seen, one node – the same for all of them – is asked first, and only its winner asks the rest.
 
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::{Asker, Link};
 use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
@@ -233,7 +234,9 @@ impl Machine {
         let expiry =
             decisive.map(|end| end.saturating_add(NS_PER_MS).saturating_add(cx.entropy.up_to(EXPIRY_JITTER_NS)));
         let reread = cx.now.mono_after_ms(REREAD_MS);
-        let due = [expiry, lock.deadline_mono_ns, Some(reread)].into_iter().flatten().min();
+        let is_by_push_alone = mutant::is(Mutant::PushAlone);
+        let ends = if is_by_push_alone { [None; 2] } else { [expiry, Some(reread)] };
+        let due = ends.into_iter().flatten().min();
         self.rest_until(op, Phase::Watch, due);
     }
 
@@ -262,7 +265,8 @@ impl Machine {
     /// Sleeps, but never beyond the deadline: a last attempt is made there.
     pub(super) fn rest_until(&mut self, op: OpKey, phase: Phase, due: Option<u64>) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        let due = [due, lock.deadline_mono_ns].into_iter().flatten().min();
+        let deadline = lock.deadline_mono_ns.filter(|_| !mutant::is(Mutant::NoDeadline));
+        let due = [due, deadline].into_iter().flatten().min();
         lock.phase = phase;
         self.timers.set(Sleeper::Op(op), &mut lock.wake_at, due);
     }

@@ -20,7 +20,7 @@ use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, Polled, Signal
 
 use super::error::Error;
 use super::events::{Event, LoopFace, Submission};
-use super::handover::{Awake, LeaderSleep, SLEEP_MAX_NS, Slot};
+use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, Station};
 use super::lease::LeaseCell;
 use super::options::{Options, TTL_MS_RANGE, in_range};
 use super::state::{PollSet, State};
@@ -64,6 +64,7 @@ pub(crate) struct Shared {
     node_timeout_ns: u64,
     max_ttl_ms: Option<u64>,
     loop_face: OnceCell<LoopFace>,
+    loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
     driver: Mutex<Option<JoinHandle<()>>>,
     pub(crate) urls: Vec<Arc<str>>,
 }
@@ -96,6 +97,7 @@ impl Shared {
             node_timeout_ns: options.node_timeout_ms.saturating_mul(NS_PER_MS),
             max_ttl_ms: options.max_ttl_ms,
             loop_face: OnceCell::new(),
+            loop_descriptors: Default::default(),
             driver: Mutex::new(None),
             urls,
         })
@@ -164,8 +166,8 @@ impl Shared {
         if let Some(face) = self.loop_face.get() {
             state.update_loop(face);
         }
-        let must_kick = state.is_leader_outdated();
-        let woken = std::mem::take(&mut state.woken);
+        let must_kick = state.must_kick();
+        let woken = state.handover.take_woken();
         drop(state);
         if must_kick {
             self.kick.signal();
@@ -196,16 +198,14 @@ impl Shared {
             self.leave(state);
             return Err(closed());
         }
-        state.returning = state.returning.saturating_sub(1);
         self.refresh(&mut state);
-        let slot = state.take_slot();
-        let op = state.submit(self.clock.now(), operation, options.tag, &slot);
+        let (op, slot) = state.submit(self.clock.now(), operation, options.tag);
         let finished = match slot.take() {
             Some(finished) => {
                 self.leave(state);
                 finished
             }
-            None => self.wait(state, op, slot, options)?,
+            None => handover::wait(&Caller { shared: self, options }, state, op, slot)?,
         };
         finished.map_err(|failure| Error::from_failure(failure, &self.urls))
     }
@@ -222,48 +222,12 @@ impl Shared {
         state.keep_poll_set(set);
     }
 
-    fn wait<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        op: OpKey,
-        slot: Arc<Slot>,
-        options: CallOptions,
-    ) -> Result<Finished, Error> {
-        loop {
-            let is_interrupted = if state.handover.lead(op) {
-                let (after, is_interrupted) = self.lead(state, &slot)?;
-                state = after;
-                is_interrupted
-            } else {
-                state.fall_asleep(op, &slot);
-                self.leave(state);
-                let awake = slot.sleep();
-                if let Awake::Done(finished) = awake {
-                    return Ok(finished);
-                }
-                state = self.enter()?;
-                state.wake_up(op);
-                matches!(awake, Awake::Interrupted)
-            };
-            if is_interrupted && options.is_wait && self.is_interruptible {
-                let now = self.clock.now();
-                state.handle(now, Input::Cancel { op, status: Status::Interrupted });
-            }
-            if let Some(finished) = slot.take() {
-                state.resign(op);
-                state.keep_slot(slot);
-                self.leave(state);
-                return Ok(finished);
-            }
-        }
-    }
-
     /// One turn as the leader: sends, sleeps in `ppoll` without the mutex, reads for everybody. True when a signal
     /// handler ran meanwhile.
     fn lead<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        slot: &Slot,
+        slot: &Slot<Finished>,
     ) -> Result<(MutexGuard<'a, State>, bool), Error> {
         state = self.gather(state)?;
         let now = self.clock.now();
@@ -273,14 +237,14 @@ impl Shared {
         }
         let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
         let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
-        state.handover.leader_sleep = Some(LeaderSleep { until_mono_ns, poll_set: set.generation });
+        state.handover.leader_sleeps(LeaderSleep { until_mono_ns, poll_set: set.generation });
         self.leave_unsent(state);
         let polled = self.poll(&mut set.fds, now, until_mono_ns);
         if set.is_kicked() {
             self.kick.drain();
         }
         let mut state = self.enter()?;
-        state.handover.leader_sleep = None;
+        state.handover.leader_wakes();
         state.attend(self.clock.now(), &set);
         state.keep_poll_set(set);
         Ok((state, polled == Polled::Interrupted))
@@ -290,18 +254,18 @@ impl Shared {
     /// these then leave in one segment.
     fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Error> {
         for _ in 0..GATHER_YIELDS_MAX {
-            if state.returning == 0 {
+            let awaited = state.handover.returning();
+            if awaited == 0 {
                 break;
             }
-            let awaited = state.returning;
             self.leave_unsent(state);
             std::thread::yield_now();
             state = self.enter()?;
-            if state.returning >= awaited {
+            if state.handover.returning() >= awaited {
                 break;
             }
         }
-        state.returning = 0;
+        state.handover.forget_returning();
         Ok(state)
     }
 
@@ -347,6 +311,7 @@ impl Shared {
     pub(crate) fn close(self: &Arc<Shared>) {
         if self.is_forked() {
             self.descriptors.iter().for_each(|descriptor| descriptor.close_in_child());
+            self.loop_descriptors.iter().for_each(Inherited::close_in_child);
             // What is left may have been changing when the process was copied, and its descriptors are closed.
             return std::mem::forget(Arc::clone(self));
         }
@@ -404,7 +369,12 @@ impl Shared {
 
     /// The descriptors of the event-loop face, made when they are first asked for.
     fn face(&self) -> Result<&LoopFace, Error> {
-        let made = self.loop_face.get_or_try_init(LoopFace::new);
+        let make = || {
+            let face = LoopFace::new()?;
+            self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
+            Ok::<_, std::io::Error>(face)
+        };
+        let made = self.loop_face.get_or_try_init(make);
         made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
     }
 
@@ -453,6 +423,7 @@ impl Shared {
             return Err(closed());
         }
         self.face()?;
+        self.refresh(&mut state);
         state.submit_queued(self.clock.now(), operation, submission);
         self.leave_unsent(state);
         Ok(())
@@ -463,6 +434,49 @@ impl Shared {
         if let Ok(mut state) = self.enter() {
             state.release(self.clock.now(), lease);
             self.leave(state);
+        }
+    }
+}
+
+/// One call's way of waiting.
+struct Caller<'s> {
+    shared: &'s Shared,
+    options: CallOptions,
+}
+
+impl Station for Caller<'_> {
+    type Op = OpKey;
+    type Result = Finished;
+    type Error = Error;
+    type Guard<'a>
+        = MutexGuard<'a, State>
+    where
+        Self: 'a;
+
+    fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+        self.shared.enter()
+    }
+
+    fn handover<'g>(&self, state: &'g mut MutexGuard<'_, State>) -> &'g mut Handover<OpKey, Finished> {
+        &mut state.handover
+    }
+
+    fn leave(&self, state: MutexGuard<'_, State>) {
+        self.shared.leave(state);
+    }
+
+    fn lead<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        slot: &Slot<Finished>,
+    ) -> Result<(MutexGuard<'a, State>, bool), Error> {
+        self.shared.lead(state, slot)
+    }
+
+    fn interrupted(&self, state: &mut MutexGuard<'_, State>, op: OpKey) {
+        if self.options.is_wait && self.shared.is_interruptible {
+            let now = self.shared.clock.now();
+            state.handle(now, Input::Cancel { op, status: Status::Interrupted });
         }
     }
 }

@@ -343,6 +343,7 @@ static void counters_that_are_null_are_zero(void **state)
         assert_int_equal(of_node[i](NULL, 0), 0);
     assert_int_equal(redlock_stats_node_count(NULL), 0);
     assert_null(redlock_stats_node_url(NULL, 0));
+    assert_null(redlock_stats_node_note(NULL, 0));
     assert_int_equal(redlock_stats_node_is_up(NULL, 0), 0);
 
     OK(redlock_stats(f->rl, &stats, NULL));

@@ -57,6 +57,7 @@ impl World {
                 tell!(self, "n{node}'s clock is set by {:.3} ms", by_ns as f64 / NS_PER_MS as f64);
                 self.rob(node);
                 self.nodes[node].clock.offset_ns += by_ns;
+                self.nodes[node].was_stepped = true;
             }
         }
     }

@@ -22,10 +22,17 @@ pub enum Mode {
 pub struct Setup {
     pub mode: Mode,
     pub script_fault: Option<ScriptFault>,
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<redlock::core::mutant::Mutant>,
 }
 
 impl Setup {
-    pub const PROMISE: Setup = Setup { mode: Mode::Promise, script_fault: None };
+    pub const PROMISE: Setup = Setup {
+        mode: Mode::Promise,
+        script_fault: None,
+        #[cfg(feature = "mutants")]
+        mutant: None,
+    };
 }
 
 /// One kind of fault.

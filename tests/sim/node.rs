@@ -62,6 +62,8 @@ pub struct Node {
     pub mood_until_ns: u64,
     pub starts: u32,
     pub started_ns: u64,
+    /// Its clock was set: keys may live longer than they should.
+    pub was_stepped: bool,
     pub script_fault: Option<ScriptFault>,
     node: usize,
 }
@@ -79,6 +81,7 @@ impl Node {
             mood_until_ns: 0,
             starts: 0,
             started_ns: 0,
+            was_stepped: false,
             script_fault: None,
             node,
         }

@@ -29,6 +29,8 @@ pub fn number_from_env(name: &str) -> Option<u64> {
 
 /// Plays one schedule. A panic inside the library is a violation, too.
 pub fn play(seed: u64, setup: Setup, is_told: bool) -> (World, Option<Violation>) {
+    #[cfg(feature = "mutants")]
+    redlock::core::mutant::activate(setup.mutant);
     let mut world = World::new(seed, setup, is_told);
     let played = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match played {

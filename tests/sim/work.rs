@@ -188,11 +188,23 @@ impl World {
             Some(wait_ms) => now.mono_after_ms(wait_ms) + grace_ns,
             None => u64::MAX,
         };
-        self.clients[client].workers[worker].is_waiting = true;
+        let is_detached = matches!(asked, Asked::Extend { .. }) && self.rng.one_in(4);
+        self.clients[client].workers[worker].is_waiting = !is_detached;
+        if is_detached {
+            self.act_later(client, worker, 0, 10 * NS_PER_MS);
+        }
         let op = self.submit(client, operation);
         tell!(self, "c{client}.{worker} begins {op:?}: {asked:?}");
-        let pending =
-            Pending { op, worker, asked, submitted_ns: self.now, submitted_lease_ns: now.lease_ns, must_end_mono_ns };
+        let pending = Pending {
+            op,
+            worker,
+            asked,
+            submitted_ns: self.now,
+            submitted_lease_ns: now.lease_ns,
+            is_detached,
+            said_held: 0,
+            must_end_mono_ns,
+        };
         self.clients[client].pending.push(pending);
         self.settle(client);
         if self.violation.is_none() {
@@ -210,6 +222,10 @@ impl World {
     /// The operation that a thread waited for has ended.
     pub fn worker_done(&mut self, client: usize, pending: &Pending, result: Result<Completion, Failure>) {
         let worker = pending.worker;
+        if pending.is_detached {
+            self.summary.extended += u64::from(result.is_ok());
+            return;
+        }
         self.clients[client].workers[worker].is_waiting = false;
         let hold_ns = self.knobs.ttls_ms[1] * NS_PER_MS;
         match (pending.asked, result) {
@@ -234,7 +250,8 @@ impl World {
             }
             (Asked::Unlock { .. }, result) => {
                 self.summary.unlocked += u64::from(result.is_ok());
-                self.act_later(client, worker, 0, 5 * NS_PER_MS);
+                let most_ns = if self.rng.one_in(4) { hold_ns } else { 5 * NS_PER_MS };
+                self.act_later(client, worker, 0, most_ns);
             }
             (Asked::Extend { .. }, result) => {
                 self.summary.extended += u64::from(result.is_ok());

@@ -6,10 +6,10 @@ use std::collections::BinaryHeap;
 use redlock::core::machine::Context;
 use redlock::core::operation::{Completion, Input, OpKey, Operation, Output};
 use redlock::core::report::Failure;
-use redlock::core::request::{Fault, FaultKind, Push, Reply, Request};
+use redlock::core::request::{Fault, FaultKind, Push, Reply, Request, RequestKind};
 use redlock::core::time::NS_PER_MS;
 
-use crate::client::{Client, Phase};
+use crate::client::{Asked, Client, Phase};
 use crate::knobs::{Knobs, Setup};
 use crate::net::{Conn, ConnId, Item, Message};
 use crate::node::{self, Change, Node};
@@ -323,12 +323,17 @@ impl World {
                     tell!(self, "c{client} is connected to n{node}, run {}", info.run_id);
                     self.handle(client, Input::Up { node, info: *info });
                 }
-                Message::Reply(kind, reply) => {
+                Message::Reply(kind, reply, about) => {
                     let awaited = self.clients[client].machine.awaited(node);
                     if awaited != Some(kind) {
                         return self.fail("replies reach their requests", format!("{kind:?} answers {awaited:?}"));
                     }
                     tell!(self, "c{client} <- n{node} {kind:?}: {}", short(&reply));
+                    if let Some((resource, token)) =
+                        about.filter(|(_, token)| kind != RequestKind::Release && token.client == client)
+                    {
+                        self.hear(client, node, resource, token, &reply);
+                    }
                     self.handle(client, Input::Reply { node, reply });
                 }
                 Message::Push(push) => {
@@ -345,6 +350,23 @@ impl World {
             if self.violation.is_some() {
                 return;
             }
+        }
+    }
+
+    /// What a node's answer to a SET or an extension lets its owner know.
+    fn hear(&mut self, client: usize, node: usize, resource: u8, token: TokenId, reply: &Reply) {
+        let of = &mut self.clients[client];
+        match reply {
+            Reply::Done => of.fate(token).denied &= !(1 << node),
+            Reply::Not => {
+                of.fate(token).denied |= 1 << node;
+                for pending in &mut of.pending {
+                    if matches!(pending.asked, Asked::Lock { resource: wanted, .. } if wanted == resource) {
+                        pending.said_held |= 1 << node;
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
@@ -419,6 +441,7 @@ impl World {
             self.transmit_unsent(client);
         }
         self.check_ends(client);
+        self.check_cleanliness(client);
         self.arm(client);
     }
 
@@ -554,27 +577,21 @@ impl World {
                     on.tracked |= 1 << node::resource_of(key);
                     self.expire_later(node);
                 }
-                self.answer(conn, Message::Reply(request.kind(), reply));
+                self.answer(conn, Message::Reply(request.kind(), reply, about(&request)));
             }
         }
     }
 
     fn changed(&mut self, node: usize, request: &Request, change: Change) {
         let now = self.now;
-        if let Request::Set { key, token, .. }
-        | Request::SetFenced { key, token, .. }
-        | Request::Release { key, token }
-        | Request::Extend { key, token, .. }
-        | Request::ExtendFenced { key, token, .. } = request
-        {
-            let token = TokenId::of(token);
+        if let Some((resource, token)) = about(request) {
             let fate = self.clients[token.client].fate(token);
             match change {
                 Change::Granted => fate.granted |= 1 << node,
                 Change::Deleted => fate.deleted_ns[node] = now,
                 Change::Extended => fate.extended_ns[node] = now,
             }
-            self.invalidate(node, 1 << node::resource_of(key));
+            self.invalidate(node, 1 << resource);
         }
     }
 
@@ -637,6 +654,18 @@ impl World {
             self.read(client, node);
             self.look_at_the_clock(client);
         }
+    }
+}
+
+/// The resource and the token of a request that has both.
+fn about(request: &Request) -> Option<(u8, TokenId)> {
+    match request {
+        Request::Set { key, token, .. }
+        | Request::SetFenced { key, token, .. }
+        | Request::Release { key, token }
+        | Request::Extend { key, token, .. }
+        | Request::ExtendFenced { key, token, .. } => Some((node::resource_of(key), TokenId::of(token))),
+        Request::Track | Request::Remaining { .. } | Request::Holder { .. } => None,
     }
 }
 
