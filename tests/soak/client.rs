@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use redlock::engine::{Error, Lease, LockRequest, Redlock};
 
+use crate::face::Face;
 use crate::plan::{self, CALM_WAIT_MS, Character, Defect, MAX_TTL_MS, RESOURCES, SLACK_MS};
 use crate::record::{Entry, LeaseId, Log, now_ns};
 use crate::rng::Rng;
@@ -112,13 +113,14 @@ impl Client {
         let Orders { client, incarnation, seed, .. } = self.orders;
         let mut rng = Rng::new(seed ^ (client as u64) << 48 ^ incarnation << 8 ^ worker);
         let mut store = Store::open(self.orders.store_port, self.orders.defect != Defect::IgnoredTokens);
+        let face = Face::new(&self.handle, self.character.is_loop);
         while !self.is_calm() {
-            self.round(&mut rng, &mut store);
-            pause(rng.below(20));
+            self.round(&mut rng, &mut store, &face);
+            face.pause(Duration::from_millis(rng.below(20)));
         }
     }
 
-    fn round(&self, rng: &mut Rng, store: &mut Store) {
+    fn round(&self, rng: &mut Rng, store: &mut Store, face: &Face<'_>) {
         let character = &self.character;
         let resource = rng.index(RESOURCES);
         let cancels = rng.one_in(character.cancel_one_in);
@@ -134,10 +136,7 @@ impl Client {
         };
         let cancel_ms = cancels.then(|| rng.below(1 + request.wait_ms as u64));
         let called_ns = now_ns();
-        let result = match cancel_ms {
-            Some(after_ms) => self.lock_and_cancel(&request, after_ms),
-            None => self.handle.lock(&request),
-        };
+        let result = face.lock(&request, cancel_ms);
         let ended_ns = now_ns();
         let kind = if cancels { "cancelled-lock" } else { "lock" };
         self.log_call(kind, called_ns, ended_ns, self.bound_ms(request.wait_ms), result.as_ref().map(|_| ()));
@@ -147,36 +146,26 @@ impl Client {
             let hold = Hold { id, resource, fence: lease.fence().unwrap_or(0), request, lease };
             let (fence, valid_until_ns) = (hold.fence, self.valid_until_ns(&hold.lease));
             self.log.write(&Entry::Lease { id, resource, called_ns, ended_ns, valid_until_ns, fence });
-            self.hold(rng, store, &hold);
-            self.give_back(rng, &hold);
+            self.hold(rng, store, face, &hold);
+            self.give_back(rng, face, &hold);
         }
     }
 
-    fn lock_and_cancel(&self, request: &LockRequest, after_ms: u64) -> Result<Lease, Error> {
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                pause(after_ms);
-                let _ = self.handle.cancel(request.tag);
-            });
-            self.handle.lock(request)
-        })
-    }
-
     /// The critical section: both registers are read, time passes, both are written if the lease is still good.
-    fn hold(&self, rng: &mut Rng, store: &mut Store, hold: &Hold) {
+    fn hold(&self, rng: &mut Rng, store: &mut Store, face: &Face<'_>, hold: &Hold) {
         let &Hold { id, resource, fence, ref lease, .. } = hold;
         let plain = store.read(Register::Plain, resource, 0).expect("the store answers").expect("it takes anything");
         let fenced = match fence {
             0 => None,
             fence => store.read(Register::Fenced, resource, fence).expect("the store answers"),
         };
-        let is_good = self.think(rng, hold);
+        let is_good = self.think(rng, face, hold);
         // As in any program, some work lies between the last look at the lease and its effect.
         let effort_ms = rng.pick(&[0, 0, 20, 100, hold.request.ttl_ms / 3]);
         let is_enough = lease.remaining_ms() > effort_ms as i64 + 5;
         if self.ignores_deadlines() || (is_good && is_enough) {
             self.log.write(&Entry::Write { id, valid_until_ns: self.valid_until_ns(lease) });
-            pause(effort_ms);
+            face.pause(Duration::from_millis(effort_ms));
             store.write(Register::Plain, resource, 0, id, plain).expect("the store answers");
             let is_stored = match fenced {
                 Some(seen) => store.write(Register::Fenced, resource, fence, id, seen).expect("the store answers"),
@@ -200,7 +189,7 @@ impl Client {
     }
 
     /// Looks at the lease all the time, as a careful holder does. False: it is over.
-    fn think(&self, rng: &mut Rng, hold: &Hold) -> bool {
+    fn think(&self, rng: &mut Rng, face: &Face<'_>, hold: &Hold) -> bool {
         let &Hold { id, ref lease, .. } = hold;
         let mut valid_until_ns = self.valid_until_ns(lease);
         let end_ns = now_ns() + self.thinking_ms(rng, &hold.request) * 1_000_000;
@@ -208,7 +197,7 @@ impl Client {
             if rng.one_in(20) && !self.ignores_deadlines() {
                 let ttl_ms = rng.between(hold.request.ttl_ms, MAX_TTL_MS);
                 let called_ns = now_ns();
-                let result = lease.extend(ttl_ms);
+                let result = face.extend(lease, ttl_ms);
                 self.log_call("extend", called_ns, now_ns(), self.bound_ms(0), result);
             }
             let seen_ns = self.valid_until_ns(lease);
@@ -223,11 +212,11 @@ impl Client {
             if now_ns >= end_ns {
                 return true;
             }
-            thread::sleep(Duration::from_nanos(end_ns - now_ns).min(Duration::from_millis(LOOK_MS)));
+            face.pause(Duration::from_nanos(end_ns - now_ns).min(Duration::from_millis(LOOK_MS)));
         }
     }
 
-    fn give_back(&self, rng: &mut Rng, hold: &Hold) {
+    fn give_back(&self, rng: &mut Rng, face: &Face<'_>, hold: &Hold) {
         let &Hold { id, ref lease, .. } = hold;
         let called_ns = now_ns();
         self.log.write(&Entry::Over { id, at_ns: called_ns });
@@ -237,8 +226,8 @@ impl Client {
                 lease.release_unawaited();
                 ("release", Ok(()))
             }
-            5 | 6 => ("unlock-token", self.handle.unlock_token(lease.resource(), lease.token())),
-            _ => ("unlock", lease.unlock()),
+            5 | 6 => ("unlock-token", face.unlock_token(lease)),
+            _ => ("unlock", face.unlock(lease)),
         };
         self.log_call(kind, called_ns, now_ns(), self.bound_ms(0), result);
     }
@@ -310,8 +299,4 @@ fn status<T, E: Borrow<Error>>(result: &Result<T, E>) -> String {
 
 fn name(resource: usize) -> Vec<u8> {
     format!("resource/{resource}").into()
-}
-
-fn pause(ms: u64) {
-    thread::sleep(Duration::from_millis(ms));
 }

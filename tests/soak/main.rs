@@ -5,6 +5,7 @@
 
 mod checker;
 mod client;
+mod face;
 mod nemesis;
 mod plan;
 mod record;
@@ -25,7 +26,7 @@ use rig::Rig;
 
 /// In `make test`.
 const STORMY: Duration = Duration::from_secs(30);
-const CLIENTS: usize = 6;
+const CLIENTS: usize = 7;
 
 fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;

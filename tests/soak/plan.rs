@@ -68,6 +68,8 @@ pub struct Character {
     pub options: Options,
     pub route: Route,
     pub threads: u64,
+    /// Its only thread is an event loop.
+    pub is_loop: bool,
     pub ttls_ms: [u64; 3],
     pub waits_ms: [i64; 3],
     /// Once in so many locks; 0: never.
@@ -92,6 +94,7 @@ pub fn characters() -> Vec<Character> {
         options: options.clone(),
         route: Route::Proxies,
         threads: 1,
+        is_loop: false,
         ttls_ms: [300, 1_000, 3_000],
         waits_ms: [0, 500, 2_500],
         auto_extend_one_in: 0,
@@ -123,6 +126,7 @@ pub fn characters() -> Vec<Character> {
             is_mortal: false,
             ..usual.clone()
         },
+        Character { is_loop: true, auto_extend_one_in: 3, cancel_one_in: 6, ..usual.clone() },
         Character {
             options: Options { interruptible: false, retry_count: Some(3), ..options },
             route: Route::UnixSockets,
