@@ -22,6 +22,7 @@ fn params() -> LockParams {
         explain: false,
         auto_extend: false,
         max_hold_ms: None,
+        fence: false,
         watch: false,
     }
 }
