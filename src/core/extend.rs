@@ -131,7 +131,7 @@ impl Machine {
         match reply {
             Reply::Done if was_held => lease.confirm(from, queued, ttl_ms, &self.config),
             Reply::Not if mutant::is(Mutant::AbsentIsExtended) => lease.confirm(from, queued, ttl_ms, &self.config),
-            Reply::Not => lease.deny(from),
+            Reply::Not => lease.miss(from),
             Reply::Unclear(_) => lease.unsure.insert(from),
             Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => {}
         }

@@ -8,7 +8,7 @@ use super::node::Debt;
 use super::operation::{LeaseState, LeaseView, OpKey};
 use super::quorum::NodeSet;
 use super::request::{Bytes, NodeId};
-use super::round::Round;
+use super::round::{Answer, Round};
 use super::time::Now;
 use super::validity::{Bounds, lower_bound, upper_bound};
 
@@ -105,6 +105,15 @@ impl Lease {
     /// The node refused a SET: it has another's key, or ours from a request that was never accounted for.
     pub fn refuse(&mut self, node: NodeId) {
         if self.unsure.contains(node) {
+            self.bounds.clear(node);
+        } else {
+            self.deny(node);
+        }
+    }
+
+    /// The node did not have the key when it was asked. A SET that is on its way since then may bring it back.
+    pub fn miss(&mut self, node: NodeId) {
+        if matches!(self.votes.of(node), Answer::Awaited) {
             self.bounds.clear(node);
         } else {
             self.deny(node);

@@ -89,7 +89,7 @@ impl Machine {
             Reply::Done | Reply::Fenced { .. } | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
         };
         if !is_ours {
-            lease.deny(from);
+            lease.miss(from);
             self.publish(cx.now, lease_key);
         }
     }

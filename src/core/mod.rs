@@ -23,6 +23,8 @@ mod acquire;
 mod auto;
 mod extend;
 mod fence;
+#[cfg(test)]
+mod found_tests;
 mod guard;
 mod inspect;
 mod lease;

@@ -323,7 +323,8 @@ impl Handshake {
         }
         // Any other ERR than that: HELLO is unknown, or has no such options. AUTH is older. Valkey 9 says NOAUTH to who
         // is not logged in and uses a command that does not exist.
-        if step == Step::Hello && matches!(code, "ERR" | "NOPROTO" | "NOAUTH") && self.login.protocol != Protocol::Resp3 {
+        if step == Step::Hello && matches!(code, "ERR" | "NOPROTO" | "NOAUTH") && self.login.protocol != Protocol::Resp3
+        {
             self.authenticate(out);
             return Ok(());
         }
