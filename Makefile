@@ -64,8 +64,8 @@ test-examples: ## the examples, also under valgrind
 test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI
 	@tools/test interop
 
-test-servers: ## the lock suites on Redis 6.2 and 8.0, Valkey 8.1 and 9
-	@tools/test servers
+test-servers: ## the C and Rust tests on Redis 6.2, 8.0 and 8.6, Valkey 8.1 and 9
+	@tools/test servers servers_rust
 
 SIM := $(CARGO) test --quiet --profile sim --no-default-features --test sim
 
