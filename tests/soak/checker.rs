@@ -57,6 +57,8 @@ pub struct Verdict {
     pub lost_plain_in_time: usize,
     pub late_writes: usize,
     longest_call_ms: u64,
+    /// The largest part of its bound that any call took.
+    tightest_percent: u64,
     pub violations: Vec<String>,
 }
 
@@ -95,6 +97,7 @@ impl Verdict {
                     let took_ms = (ended_ns - called_ns).saturating_sub(paused_ns) / NS_PER_MS;
                     *self.calls.entry(kind.clone()).or_default().entry(status.clone()).or_default() += 1;
                     self.longest_call_ms = self.longest_call_ms.max(took_ms);
+                    self.tightest_percent = self.tightest_percent.max(100 * took_ms / bound_ms);
                     if took_ms > *bound_ms {
                         self.violations.push(format!("client {client}: {kind} took {took_ms} of {bound_ms} ms"));
                     }
