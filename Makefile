@@ -17,9 +17,17 @@ SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # How a program in the tree links the library it was built beside.
 LINK := -L$(RELEASE) -lredlock -Wl,--enable-new-dtags,-rpath,$(RELEASE) -pthread
 
-EXAMPLES := $(patsubst examples-c/%.c,$(TARGET)/examples-c/%,$(wildcard examples-c/*.c))
+# The examples of event loops are built where pkg-config finds the library of the loop.
+LIBRARY_OF_loop_uv := libuv
+LIBRARY_OF_loop_libevent := libevent_core
+LIBRARY_OF_loop_glib := glib-2.0
+LIBRARY_OF_loop_sd_event := libsystemd
+LOOPS := $(patsubst examples-c/%.c,%,$(wildcard examples-c/loop_*.c))
+LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_OF_$(loop)) 2>&1 && echo yes),$(loop)))
+OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
+EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-interop test-servers sim mutants examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-examples test-interop test-servers sim mutants examples bench install help clean
 all: build
 
 help: ## this list
@@ -50,6 +58,9 @@ test-rust: ## unit tests, and integration tests on real servers
 test-c: ## the C tests, also under valgrind
 	@tools/test c
 
+test-examples: ## the examples, also under valgrind
+	@tools/test examples
+
 test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI
 	@tools/test interop
 
@@ -64,7 +75,15 @@ sim: ## simulated schedules: SEEDS=100000; SEED=n replays one
 mutants: ## seeded protocol faults that the simulator must find
 	@$(SIM) --features mutants -- --exact --nocapture mutants::every_seeded_fault_is_found
 
-examples: build $(EXAMPLES) ## examples-c/ into target/examples-c/
+examples: build ## examples-c/ into target/examples-c/
+	@$(MAKE) --no-print-directory -s $(EXAMPLES)
+	@$(foreach loop,$(filter-out $(LOOPS_HERE),$(LOOPS)),echo "lacks: $(LIBRARY_OF_$(loop)), for $(loop)";)
+
+# Other people's headers are not held to our warnings.
+$(TARGET)/examples-c/loop_%: examples-c/loop_%.c $(wildcard examples-c/*.h include/redlock/*.h) $(RELEASE)/libredlock.so
+	@mkdir -p $(@D)
+	$(CC) -std=c11 $(CFLAGS) $(WARNINGS) -Iinclude $$(pkg-config --cflags $(LIBRARY_OF_loop_$*) | sed 's/-I/-isystem /g') \
+		$< $(LINK) $$(pkg-config --libs $(LIBRARY_OF_loop_$*)) -o $@
 
 $(TARGET)/examples-c/%: examples-c/%.c $(wildcard examples-c/*.h) $(RELEASE)/libredlock.so
 	@mkdir -p $(@D)
@@ -87,6 +106,8 @@ install: build ## into PREFIX (/usr/local), below DESTDIR
 	ln -sf libredlock.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libredlock.so
 	install -m 644 $(RELEASE)/libredlock.a $(DESTDIR)$(LIBDIR)/libredlock.a
 	install -m 644 include/redlock.h $(DESTDIR)$(INCLUDEDIR)/redlock.h
+	install -d $(DESTDIR)$(INCLUDEDIR)/redlock
+	install -m 644 include/redlock/*.h $(DESTDIR)$(INCLUDEDIR)/redlock
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 		-e 's|@VERSION@|$(VERSION)|' tools/redlock.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/redlock.pc
 

@@ -12,8 +12,22 @@ use std::{env, fs};
 use cbindgen::{Builder, Config, ItemType};
 
 /// The files of `src/ffi` that declare something for C, in the order a reader wants them.
-const SECTIONS: [&str; 11] =
-    ["status", "handle", "lease", "token", "request", "options", "error", "outcome", "inspect", "stats", "version"];
+const SECTIONS: [&str; 14] = [
+    "status",
+    "handle",
+    "lease",
+    "token",
+    "request",
+    "options",
+    "error",
+    "outcome",
+    "inspect",
+    "event_loop",
+    "submit",
+    "event",
+    "stats",
+    "version",
+];
 
 fn main() {
     for input in ["build.rs", "cbindgen.toml", "src/ffi", "include/redlock.h"] {

@@ -24,7 +24,8 @@
 //   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //     long work.
 //
-// A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+// A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
+// a fencing token: redlock_lease_fence().
 //
 // All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 // ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
@@ -79,7 +80,14 @@
 // After fork() the handles and leases of the parent answer REDLOCK_E_FORKED in the child, where freeing them
 // only closes descriptors: make a new handle there. The library raises no SIGPIPE, installs no signal handler
 // and opens every descriptor close-on-exec. A signal handler that runs during a wait ends it with
-// REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind.
+// REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind. So the
+// handler itself need not call anything, and must not: no function here is async-signal-safe, redlock_cancel()
+// included. It sets a flag of the program's, which is read once the wait has returned. A signal that another thread
+// handles ends nothing; such a program waits for signals in a thread of its own (sigwait, signalfd), which may call
+// redlock_cancel().
+//
+// The library has no threads of its own, with two exceptions, in which all signals are blocked: while a host name is
+// looked up, and from the first lease that extends itself in a blocking call to redlock_free().
 
 // Generated from src/ffi by build.rs. Changes belong there.
 
@@ -140,6 +148,14 @@ typedef struct redlock_error_t redlock_error_t;
 /// Threads: may be read by all threads at once.
 /// Freed by: redlock_inspect_free().
 typedef struct redlock_inspect_t redlock_inspect_t;
+
+/// Something that happened on a handle that an event loop drives.
+///
+/// Lifetime: until redlock_event_free(); before redlock_free() of its handle, or a lease in it cannot be released.
+/// Threads: may be read by all threads at once; the functions that take something out of it, and
+/// redlock_event_free(), need it alone.
+/// Freed by: redlock_event_free(), which releases a lease that nobody took out of it.
+typedef struct redlock_event_t redlock_event_t;
 
 /// The counters of a handle at one moment.
 ///
@@ -330,6 +346,14 @@ const char *redlock_lease_token(const redlock_lease_t *lease, size_t *length);
 /// NULL where lease is NULL; length is untouched then. Since 0.1.0.
 const char *redlock_lease_resource(const redlock_lease_t *lease, size_t *length);
 
+/// The fencing token: a number above 0 and below 2^53, larger than that of every lease on the same resource that
+/// was taken before this one, wherever. 0 where none was asked for (redlock_request_set_fence()) or lease is NULL.
+///
+/// A process that is stopped after it has looked at redlock_lease_remaining_ms() can still write late. Send this
+/// number with every write, and let the resource remember the largest it has seen and reject smaller ones: then
+/// such a write does no harm. It stays the same when the lease is extended. Since 0.1.0.
+uint64_t redlock_lease_fence(const redlock_lease_t *lease);
+
 /// For how many more milliseconds the lock is ours; 0 or less when it is over, released, or lease is NULL. No
 /// server is asked. Since 0.1.0.
 int64_t redlock_lease_remaining_ms(const redlock_lease_t *lease);
@@ -345,6 +369,17 @@ int32_t redlock_lease_state(const redlock_lease_t *lease);
 /// On how many nodes the lock is known to be ours. It may grow for a moment after locking, when late nodes
 /// answer. 0 where lease is NULL. Since 0.1.0.
 size_t redlock_lease_node_count_held(const redlock_lease_t *lease);
+
+/// Waits until the lease is over, however that comes about: its time, a deletion on the servers, redlock_unlock() by
+/// another thread. While the lease is watched like this the nodes announce changes of its key, so that a deletion is
+/// known within a round trip and not only at the deadline.
+///
+/// timeout_ms: 0 only looks, -1 waits without limit.
+///
+/// REDLOCK_OK if it is still held after that time. REDLOCK_E_LOST as soon as it is over, also where lease was released.
+/// REDLOCK_E_INTERRUPTED, REDLOCK_E_CLOSED, REDLOCK_E_FORKED, REDLOCK_E_INVALID say nothing about the lease: look at
+/// redlock_lease_state(). Since 0.1.0.
+redlock_status_t redlock_lease_wait_lost(const redlock_lease_t *lease, int64_t timeout_ms);
 
 /// Frees the lease and tells no server: a lock that was not released lasts until its time is over. NULL is
 /// allowed. Since 0.1.0.
@@ -443,9 +478,40 @@ redlock_status_t redlock_request_set_token(redlock_request_t *request, const cha
 /// redlock_request_set_token() for any bytes, at least one; NULL and 0 for fresh tokens. Since 0.1.0.
 redlock_status_t redlock_request_set_token_bytes(redlock_request_t *request, const void *token, size_t token_len);
 
-/// A number by which redlock_cancel() can end the operation; several may carry the same. 0 for none (the
-/// default). Since 0.1.0.
-redlock_status_t redlock_request_set_tag(redlock_request_t *request, uint64_t tag);
+/// 1: a fencing token comes with the lease: redlock_lease_fence(). 0: none does (the default).
+///
+/// All who lock the resource must ask for one. It takes no further round trip, except when nodes disagree about
+/// the number. Each node keeps a counter beside the lock, for a day after it was last used, under the name
+/// `{key}:redlock-fence`, or `key:redlock-fence` where the key has a {tag}. Resources may not end in
+/// ":redlock-fence".
+///
+/// Tokens grow, whatever the clocks say, as long as the nodes keep their counters. Where one is lost (restart
+/// without data, a day without use), the server's time takes its place: then tokens grow as long as the servers'
+/// clocks agree within max_ttl_ms and restarted nodes are guarded (redlock_options_set_restart_guard()). A node
+/// whose clock or counter is ahead of the nodes' median by more than max_ttl_ms (10 s where that is not set) gets
+/// no vote: one wrong clock would otherwise set the counter for ever. After FLUSH nothing is promised. Release by
+/// redlock_unlock_token() is as good as any; extension by redlock_extend_token() does not lengthen the counters' life.
+///
+/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// +pexpire on the key and on the counter. Since 0.1.0.
+redlock_status_t redlock_request_set_fence(redlock_request_t *request, int32_t fence);
+
+/// A number by which redlock_cancel() can end the operation, and which the events of redlock_submit_lock() and its lease
+/// carry; several may carry the same. 0 for none (the default). Since 0.1.0.
+redlock_status_t redlock_request_set_tag(redlock_request_t *request,
+                                         uint64_t tag);
+
+/// 1: the lease extends itself by its ttl whenever a third of its time has passed, until it is released, lost, freed or
+/// held for long enough, and its loss is noticed at once. 0: it does not (the default). After a failed extension it
+/// tries again while there is time. In the event loop the loop drives this; for a lease from a blocking call one thread
+/// of the handle does, which is started for the first such lease. Since 0.1.0.
+redlock_status_t redlock_request_set_auto_extend(redlock_request_t *request, int32_t auto_extend);
+
+/// A lease that extends itself does not do so beyond this many milliseconds after its acquisition, so that a holder that
+/// hangs does not keep the lock for ever: then it is lost. 0: without such an end (the default). Has no effect without
+/// redlock_request_set_auto_extend(). Since 0.1.0.
+redlock_status_t redlock_request_set_max_hold_ms(redlock_request_t *request,
+                                                 uint64_t max_hold_ms);
 
 // == Options
 //
@@ -724,6 +790,213 @@ const char *redlock_inspect_node_token(const redlock_inspect_t *inspect, size_t 
 /// For how many more milliseconds a node, counted from 0, keeps its key. -1: for ever. 0 where it has none or
 /// did not answer, or inspect is NULL or has no such node. Since 0.1.0.
 int64_t redlock_inspect_node_remaining_ms(const redlock_inspect_t *inspect, size_t node);
+
+// == The event loop
+//
+// For programs that never wait inside a call. One descriptor stands for the whole handle; a loop watches it beside its
+// own, and nothing in here blocks or calls back:
+//
+//     int fd = redlock_fd(rl);                        /* watch it for reading */
+//     redlock_submit_lock(rl, request, NULL);         /* from now on the loop does the rest */
+//     ...
+//     redlock_process(rl);                            /* whenever fd is readable */
+//     while ((event = redlock_next_event(rl)) != NULL) {
+//         react(event);
+//         redlock_event_free(event);
+//     }
+//
+// The descriptor is readable while something is to be done: something submitted is to be sent, a node has answered, a
+// timer is due, or events wait to be fetched. It stays so until redlock_process() was called and
+// redlock_next_event() has returned NULL. That fits loops that watch for the state (poll, select, epoll) as well as
+// those that watch for changes (EPOLLET, Go, Rust), as long as these go on to that NULL each time. Readiness may be
+// spurious, and so may calls: without anything to do they do nothing. include/redlock/ has adapters for libuv,
+// libevent, glib and sd-event.
+//
+// Every operation that was submitted ends in exactly one REDLOCK_EVENT_DONE, whatever becomes of it; if submitting
+// itself failed there is none. The number that it carries is the caller's to choose; redlock_cancel() ends by it.
+// Leases from redlock_submit_lock() report their loss and their automatic extensions by events. The loop must go on
+// for that: a lease that extends itself is lost when nobody calls redlock_process() for a ttl.
+//
+// Calls may come from any thread, also while others wait in the blocking functions of the same handle: both kinds
+// share connections, queues and results. Submitting from one thread wakes the loop of another. Two threads may call
+// redlock_process() and redlock_next_event() at the same time; each event goes to one of them.
+
+/// The descriptor to watch for reading; the same one every time. It is the handle's: only watch it, stop watching
+/// before redlock_free(), never read it and never close it. It is close-on-exec.
+///
+/// A REDLOCK_E_ value, which is negative, where there is none: REDLOCK_E_INVALID for NULL, REDLOCK_E_FORKED,
+/// REDLOCK_E_INTERNAL when the process has no descriptor to spare. Since 0.1.0.
+int32_t redlock_fd(const redlock_t *rl);
+
+/// For loops that cannot watch a descriptor, or poll by themselves: after how many milliseconds redlock_process() is
+/// due if nothing arrives before. 0: now; -1: only when something arrives, also where rl is NULL or the parent's. Since
+/// 0.1.0.
+int64_t redlock_timeout_ms(const redlock_t *rl);
+
+/// Does what is due and never waits: sends what was submitted, reads what has arrived, minds the timers, queues
+/// events. REDLOCK_OK also if nothing was due.
+///
+/// rl: not NULL.
+///
+/// REDLOCK_E_FORKED in a child, REDLOCK_E_INTERNAL after a defect: stop watching the descriptor. What nodes do is told
+/// by events alone. Since 0.1.0.
+redlock_status_t redlock_process(const redlock_t *rl);
+
+/// The next event, oldest first, to be freed with redlock_event_free(). NULL when there is none, or rl is NULL or the
+/// parent's. Events that are never fetched end with the handle; leases in them are released by redlock_free(). Since
+/// 0.1.0.
+redlock_event_t *redlock_next_event(const redlock_t *rl);
+
+// == Submitting
+//
+// The operations of the event loop. Each begins what its blocking namesake does, and returns at once; how it ends is
+// told by one REDLOCK_EVENT_DONE with the tag that was given here. A call that fails has begun nothing, and there is no
+// event: REDLOCK_E_INVALID for an argument, REDLOCK_E_CLOSED, REDLOCK_E_FORKED, REDLOCK_E_INTERNAL.
+//
+// tag: any number, 0 included; several operations may carry the same. redlock_cancel() ends by it, except by 0.
+// error: NULL if no details are wanted.
+
+/// Submits redlock_lock_request(). Its event carries the tag of the request and hands out the lease
+/// (redlock_event_take_lease()), whose loss and automatic extensions are events with the same tag.
+///
+/// rl, request: not NULL. The request may be changed or freed afterwards. Since 0.1.0.
+redlock_status_t redlock_submit_lock(const redlock_t *rl, const redlock_request_t *request, redlock_error_t **error);
+
+/// Submits redlock_unlock(). From now on the lease is over.
+///
+/// lease: not NULL; it may be freed before the event comes. Since 0.1.0.
+redlock_status_t redlock_submit_unlock(const redlock_lease_t *lease, uint64_t tag, redlock_error_t **error);
+
+/// Submits redlock_extend().
+///
+/// lease: not NULL.
+/// ttl_ms: at least 1. Since 0.1.0.
+redlock_status_t redlock_submit_extend(const redlock_lease_t *lease,
+                                       uint64_t ttl_ms,
+                                       uint64_t tag,
+                                       redlock_error_t **error);
+
+/// Submits redlock_unlock_token(). rl, resource, token: not NULL. Since 0.1.0.
+redlock_status_t redlock_submit_unlock_token(const redlock_t *rl,
+                                             const char *resource,
+                                             const char *token,
+                                             uint64_t tag,
+                                             redlock_error_t **error);
+
+/// redlock_submit_unlock_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_submit_unlock_token_bytes(const redlock_t *rl,
+                                                   const void *resource,
+                                                   size_t resource_len,
+                                                   const void *token,
+                                                   size_t token_len,
+                                                   uint64_t tag,
+                                                   redlock_error_t **error);
+
+/// Submits redlock_extend_token(). rl, resource, token: not NULL. ttl_ms: at least 1. Since 0.1.0.
+redlock_status_t redlock_submit_extend_token(const redlock_t *rl,
+                                             const char *resource,
+                                             const char *token,
+                                             uint64_t ttl_ms,
+                                             uint64_t tag,
+                                             redlock_error_t **error);
+
+/// redlock_submit_extend_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_submit_extend_token_bytes(const redlock_t *rl,
+                                                   const void *resource,
+                                                   size_t resource_len,
+                                                   const void *token,
+                                                   size_t token_len,
+                                                   uint64_t ttl_ms,
+                                                   uint64_t tag,
+                                                   redlock_error_t **error);
+
+/// Submits redlock_inspect(); redlock_event_take_inspect() hands out what the nodes said. rl, resource: not NULL. Since
+/// 0.1.0.
+redlock_status_t redlock_submit_inspect(const redlock_t *rl,
+                                        const char *resource,
+                                        uint64_t tag,
+                                        redlock_error_t **error);
+
+/// redlock_submit_inspect() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+redlock_status_t redlock_submit_inspect_bytes(const redlock_t *rl,
+                                              const void *resource,
+                                              size_t resource_len,
+                                              uint64_t tag,
+                                              redlock_error_t **error);
+
+// == Events
+//
+// What redlock_next_event() hands out. An event is of one of four kinds; the getters of the others answer as if there
+// were nothing. Numbers of kinds and of work may be added: pass over those that are unknown.
+
+/// redlock_event_kind(): a submitted operation ended. There is exactly one for each.
+#define REDLOCK_EVENT_DONE 1
+
+/// redlock_event_kind(): a lease is over without having been released; the tag is that of its redlock_submit_lock().
+/// There is one at most for each lease.
+#define REDLOCK_EVENT_LEASE_LOST 2
+
+/// redlock_event_kind(): a lease has tried to extend itself; the tag is that of its redlock_submit_lock(). The status
+/// says whether it could. After a failure it tries again while there is time.
+#define REDLOCK_EVENT_LEASE_EXTENDED 3
+
+/// redlock_event_kind(): a node came or went.
+#define REDLOCK_EVENT_NODE 4
+
+/// redlock_event_work(): redlock_submit_lock().
+#define REDLOCK_WORK_LOCK 1
+
+/// redlock_event_work(): redlock_submit_unlock() or redlock_submit_unlock_token().
+#define REDLOCK_WORK_UNLOCK 2
+
+/// redlock_event_work(): redlock_submit_extend() or redlock_submit_extend_token().
+#define REDLOCK_WORK_EXTEND 3
+
+/// redlock_event_work(): redlock_submit_inspect().
+#define REDLOCK_WORK_INSPECT 4
+
+/// One of the REDLOCK_EVENT_ values; 0 where event is NULL. Since 0.1.0.
+int32_t redlock_event_kind(const redlock_event_t *event);
+
+/// The number that the operation was submitted with; of an event about a lease, the one that its acquisition was
+/// submitted with. 0 for an event about a node, and where event is NULL. Since 0.1.0.
+uint64_t redlock_event_tag(const redlock_event_t *event);
+
+/// What the operation came to: the status that the blocking function would have returned. REDLOCK_E_LOST for
+/// REDLOCK_EVENT_LEASE_LOST. REDLOCK_OK for an event about a node, and where event is NULL. Since 0.1.0.
+redlock_status_t redlock_event_status(const redlock_event_t *event);
+
+/// What was submitted: one of the REDLOCK_WORK_ values. 0 for other events than REDLOCK_EVENT_DONE, and where event
+/// is NULL. Since 0.1.0.
+int32_t redlock_event_work(const redlock_event_t *event);
+
+/// Why the operation or the extension failed. Borrowed from event. NULL where it did not fail, for other events, and
+/// where event is NULL. Since 0.1.0.
+const redlock_error_t *redlock_event_error(const redlock_event_t *event);
+
+/// Takes the lease out of the event of a successful redlock_submit_lock(). It belongs to the caller, to be freed with
+/// redlock_lease_free(). A lease that nobody takes is released by redlock_event_free().
+///
+/// NULL the second time, for every other event, and where event is NULL. Since 0.1.0.
+redlock_lease_t *redlock_event_take_lease(redlock_event_t *event);
+
+/// Takes what the nodes said out of the event of a successful redlock_submit_inspect(). It belongs to the caller, to
+/// be freed with redlock_inspect_free().
+///
+/// NULL the second time, for every other event, and where event is NULL. Since 0.1.0.
+redlock_inspect_t *redlock_event_take_inspect(redlock_event_t *event);
+
+/// Which node came or went, counted from 0. -1 for other events than REDLOCK_EVENT_NODE, and where event is NULL.
+/// Since 0.1.0.
+int32_t redlock_event_node(const redlock_event_t *event);
+
+/// 1 if that node was connected when the event was fetched. 0 if not, for other events than REDLOCK_EVENT_NODE, and
+/// where event is NULL. Since 0.1.0.
+int32_t redlock_event_node_is_up(const redlock_event_t *event);
+
+/// Frees an event. A lease that is still in it is released, without waiting for the nodes. NULL is allowed. Since
+/// 0.1.0.
+void redlock_event_free(redlock_event_t *event);
 
 // == Counters
 //

@@ -1,6 +1,7 @@
 //! Acquisition: attempts, votes, cleaning up, pauses (the Redis "Distributed Locks" page, with early decisions).
 
 use super::auto::Auto;
+use super::fence::Fencing;
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
@@ -8,7 +9,7 @@ use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
 use super::report::{Failure, Status};
-use super::request::{MAX_NODES, NodeId, Reply, Request};
+use super::request::{MAX_NODES, NodeId, Reply};
 use super::round::{Answer, Round};
 use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
@@ -84,7 +85,11 @@ impl Machine {
             lock.params.token = Some(token.clone());
         }
         lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
-        let attempt = self.leases.insert(Lease::attempt(op, key, token, ttl_ms, cx.now));
+        let is_fenced = lock.params.fence;
+        let mut lease = Lease::attempt(op, key, token, ttl_ms, cx.now);
+        lease.fencing = is_fenced.then(|| Fencing::new(self.propose_fence(cx.now)));
+        let attempt = self.leases.insert(lease);
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         lock.phase = Phase::Attempt(attempt);
         lock.watch.begin_attempt();
         (lock.is_staged, lock.was_staged) = (is_staged, is_staged);
@@ -100,8 +105,7 @@ impl Machine {
 
     fn ask_vote(&mut self, cx: &mut Context<'_>, attempt: LeaseKey, node: NodeId) {
         let lease = &self.leases[attempt];
-        let (token, ttl_ms) = (lease.token.clone(), lease.ttl_ms);
-        let request = Request::Set { key: lease.key.clone(), token, ttl_ms };
+        let (request, ttl_ms) = (lease.vote_request(), lease.ttl_ms);
         let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: attempt, ttl_ms });
         let votes = &mut self.leases[attempt].votes;
         match refusal {
@@ -163,10 +167,23 @@ impl Machine {
         if is_expired && !mutant::is(Mutant::VoteRevives) {
             self.publish(cx.now, lease_key);
         }
+        if let Reply::Fenced { time_us, .. } = reply {
+            self.learn_time(cx.now, from, queued, time_us);
+        }
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
         let answer = match reply {
             Reply::Done => {
                 lease.confirm(from, queued, ttl_ms, &self.config);
+                if let Some(fencing) = &mut lease.fencing {
+                    fencing.raised(from);
+                }
+                Answer::Done
+            }
+            Reply::Fenced { counter, .. } => {
+                lease.confirm(from, queued, ttl_ms, &self.config);
+                if let Some(fencing) = &mut lease.fencing {
+                    fencing.granted(from, counter);
+                }
                 Answer::Done
             }
             Reply::Unclear(_) if mutant::is(Mutant::TimeoutIsYes) => {
@@ -199,6 +216,7 @@ impl Machine {
             Stage::Attempt(op) => self.judge_attempt(cx, op, lease_key),
             Stage::Acquired(_) => {
                 self.discount_unfit_votes(cx.now, lease_key);
+                self.raise_those_below(cx, lease_key);
                 self.publish(cx.now, lease_key);
             }
         }
@@ -210,10 +228,12 @@ impl Machine {
             if !self.leases.get(lease_key).is_some_and(|lease| matches!(lease.votes.of(node), Answer::Done)) {
                 continue;
             }
-            if let Some(why) = self.guarded(now, node) {
+            let why = self.guarded(now, node).map(Answer::Guarded);
+            let why = why.or_else(|| Some(Answer::Failed(self.incredible(now, lease_key, node)?.into())));
+            if let Some(why) = why {
                 let lease = &mut self.leases[lease_key];
                 lease.bounds.clear(node);
-                lease.votes.revise(node, Answer::Guarded(why));
+                lease.votes.revise(node, why);
             }
         }
     }
@@ -245,9 +265,12 @@ impl Machine {
         }
         // Not before: by now as many clocks are known as there are votes.
         self.discount_unfit_votes(cx.now, attempt);
-        let lease = &self.leases[attempt];
-        let tally = lease.votes.tally();
+        let tally = self.leases[attempt].votes.tally();
         if tally.done >= self.quorum {
+            if !self.settle_fence(cx, attempt) {
+                return self.judge_attempt(cx, op, attempt);
+            }
+            let lease = &self.leases[attempt];
             if lease.valid_until_ns(self.quorum) > cx.now.lease_ns {
                 self.acquired(cx, op, attempt);
             } else {
@@ -261,7 +284,7 @@ impl Machine {
     fn acquired(&mut self, cx: &mut Context<'_>, op: OpKey, acquired: LeaseKey) {
         let lease = &mut self.leases[acquired];
         lease.stage = Stage::Acquired(LeaseState::Held);
-        let token = lease.token.clone();
+        let (token, fence) = (lease.token.clone(), lease.fence());
         let view = lease.view(self.quorum, cx.now);
         self.resources.hold(&lease.key, acquired);
         self.stats.acquired += 1;
@@ -275,7 +298,7 @@ impl Machine {
                 self.plan_extension(cx.now, acquired);
             }
         }
-        self.complete(op, Ok(Completion::Locked { lease: acquired, token, view }));
+        self.complete(op, Ok(Completion::Locked { lease: acquired, token, fence, view }));
     }
 
     fn attempt_failed(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {

@@ -33,12 +33,10 @@ impl Machine {
             return op;
         }
         lease.largest_ttl_ms = lease.largest_ttl_ms.max(ttl_ms);
-        let (key, token, may_hold) = (lease.key.clone(), lease.token.clone(), lease.may_hold);
-        let largest_ttl_ms = lease.largest_ttl_ms;
+        let (request, may_hold) = (lease.extend_request(ttl_ms), lease.may_hold);
         for node in 0..self.nodes.len() {
             if may_hold.contains(node) {
-                let request = Request::Extend { key: key.clone(), token: token.clone(), ttl_ms, largest_ttl_ms };
-                self.ask_extension(cx.now, op, node, request, Some(lease_key), ttl_ms);
+                self.ask_extension(cx.now, op, node, request.clone(), Some(lease_key), ttl_ms);
             } else {
                 self.note_extension(cx.now, op, node, Answer::Not);
             }
@@ -108,7 +106,7 @@ impl Machine {
             Reply::Done => guarded.map_or(Answer::Done, Answer::Guarded),
             Reply::Not if mutant::is(Mutant::AbsentIsExtended) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
-            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
         self.note_extension(cx.now, op, from, answer);
         self.judge_extension(cx, op);
@@ -135,7 +133,7 @@ impl Machine {
             Reply::Not if mutant::is(Mutant::AbsentIsExtended) => lease.confirm(from, queued, ttl_ms, &self.config),
             Reply::Not => lease.miss(from),
             Reply::Unclear(_) => lease.unsure.insert(from),
-            Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) => {}
+            Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => {}
         }
         let is_straggler_of_success = lease.confirmed_extension == Some(op);
         self.publish(cx.now, lease_key);
@@ -220,7 +218,7 @@ impl Machine {
             return;
         }
         let ttl_ms = lease.ttl_ms;
-        let request = Request::Set { key: lease.key.clone(), token: lease.token.clone(), ttl_ms };
+        let request = lease.vote_request();
         let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms });
         let answer = refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into()));
         self.leases[lease_key].votes.answer(node, answer, cx.now);

@@ -23,6 +23,7 @@ fn params() -> LockParams {
         auto_extend: false,
         max_hold_ms: None,
         watch: false,
+        fence: false,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::auto::Auto;
 use super::config::Config;
+use super::fence::Fencing;
 use super::mutant::{self, Mutant};
 use super::node::Debt;
 use super::operation::{LeaseState, LeaseView, OpKey};
@@ -41,10 +42,14 @@ pub struct Lease {
     pub may_hold: NodeSet,
     /// Of these, the nodes on which a request that gives the key life is unaccounted for.
     pub unsure: NodeSet,
+    /// Its fencing token, if one was asked for.
+    pub fencing: Option<Box<Fencing>>,
     /// A release has been queued; the key must not be set anywhere again.
     pub is_releasing: bool,
     /// Its owner is told at once when it is over.
     pub is_watched: bool,
+    /// Operations that wait for its end.
+    pub loss_waiters: Vec<OpKey>,
     /// It extends itself.
     pub auto: Option<Auto>,
     /// When it wants to be woken.
@@ -67,8 +72,10 @@ impl Lease {
             bounds: Bounds::default(),
             may_hold: NodeSet::default(),
             unsure: NodeSet::default(),
+            fencing: None,
             is_releasing: false,
             is_watched: false,
+            loss_waiters: Vec::new(),
             auto: None,
             wake_at: None,
             confirmed_extension: None,

@@ -19,6 +19,9 @@ impl Machine {
         wait_ms: Option<u64>,
     ) -> OpKey {
         let op = self.ops.insert(Op::WaitLost(WaitLostOp { lease: lease_key, wake_at: None, is_due: false }));
+        if let Some(lease) = self.leases.get_mut(lease_key) {
+            lease.loss_waiters.push(op);
+        }
         self.watch_lease(cx, lease_key);
         if let Some(Op::WaitLost(wait)) = self.ops.get_mut(op) {
             wait.is_due = wait_ms == Some(0);
@@ -83,7 +86,7 @@ impl Machine {
         let is_ours = match reply {
             Reply::Holder(token) => *token == lease.token,
             Reply::Not => false,
-            Reply::Done | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
+            Reply::Done | Reply::Fenced { .. } | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
         };
         if !is_ours {
             lease.miss(from);
@@ -124,9 +127,8 @@ impl Machine {
 
     /// Whoever waits for the end of this lease looks again.
     pub(super) fn wake_loss_waiters(&mut self, lease_key: LeaseKey) {
-        let is_concerned = |op: &Op| matches!(op, Op::WaitLost(wait) if wait.lease == lease_key);
-        if self.leases.get(lease_key).is_none_or(|lease| lease.is_watched) {
-            self.runnable.extend(self.ops.iter().filter(|(_, op)| is_concerned(op)).map(|(op, _)| op));
+        if let Some(lease) = self.leases.get(lease_key) {
+            self.runnable.extend(&lease.loss_waiters);
         }
     }
 }

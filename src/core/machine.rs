@@ -48,6 +48,8 @@ pub struct Machine {
     /// Extensions that nobody asked for, and how they ended.
     extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
+    /// The largest fencing token that this handle has seen, for whatever resource.
+    pub(super) highest_fence: u64,
     /// The largest ttl that this handle has been asked for.
     pub(super) largest_ttl_ms: u64,
     /// A caller has chosen a token itself.
@@ -70,6 +72,7 @@ impl Machine {
             runnable: VecDeque::new(),
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
+            highest_fence: 0,
             largest_ttl_ms: 0,
             reuses_tokens: false,
             out: VecDeque::new(),
@@ -182,6 +185,11 @@ impl Machine {
         let Some(mut ended) = self.ops.remove(op) else { return };
         if let Some(wake_at) = ended.wake_at() {
             self.timers.set(Sleeper::Op(op), wake_at, None);
+        }
+        if let Op::WaitLost(wait) = &ended
+            && let Some(lease) = self.leases.get_mut(wait.lease)
+        {
+            lease.loss_waiters.retain(|&waiter| waiter != op);
         }
         if let Op::Extend(ExtendOp { lease: Some(lease), is_automatic: true, .. }) = ended {
             self.extended_alone.push_back((lease, result.map(|_| ())));
@@ -357,7 +365,8 @@ impl Machine {
             Asker::Release { op: None, .. } => {}
             Asker::Question(op) => self.on_question(cx, from, op, reply),
             Asker::Check(lease) => self.on_checked(cx, from, lease, &reply),
-            Asker::Tracking => self.nodes[from].tracks &= reply == Reply::Done,
+            // No answer in time says nothing about what the server can.
+            Asker::Tracking => self.nodes[from].tracks &= !matches!(reply, Reply::Refused(_)),
         }
     }
 

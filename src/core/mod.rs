@@ -22,6 +22,7 @@ pub mod validity;
 mod acquire;
 mod auto;
 mod extend;
+mod fence;
 #[cfg(test)]
 mod found_tests;
 mod guard;

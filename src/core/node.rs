@@ -250,8 +250,7 @@ impl Node {
         self.tracks = false;
         self.debts_due_mono_ns = None;
         let in_flight = std::mem::take(&mut self.in_flight);
-        let gives_life = |pending: &Pending| matches!(pending.kind, RequestKind::Set | RequestKind::Extend);
-        let is_any_unaccounted = in_flight.iter().any(gives_life);
+        let is_any_unaccounted = in_flight.iter().any(|pending| pending.kind.gives_life());
         for pending in &in_flight {
             if let Asker::Release { debt, .. } = &pending.asker
                 && !mutant::is(Mutant::ReleaseForgotten)

@@ -78,7 +78,7 @@ impl Machine {
             Reply::Done => Answer::Done,
             Reply::Not if mutant::is(Mutant::AbsentIsReleased) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
-            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
         round.answer(from, answer, cx.now);
         self.judge_release(op);
@@ -112,7 +112,7 @@ impl Machine {
         if let Some(mut lease) = self.leases.remove(lease_key) {
             self.timers.set(Sleeper::Lease(lease_key), &mut lease.wake_at, None);
             self.resources.let_go(&lease.key, lease_key);
-            self.wake_loss_waiters(lease_key);
+            self.runnable.extend(lease.loss_waiters);
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Scripted {
     pub asked: Vec<VecDeque<Request>>,
     pub completed: Vec<(OpKey, Result<Completion, Failure>)>,
     pub views: Vec<(LeaseKey, LeaseView)>,
+    /// Whether locks ask for a fencing token.
+    pub fence: bool,
     tokens: Counter,
 }
 
@@ -43,7 +45,7 @@ impl Scripted {
         // Later than any uptime in these tests.
         let now = Now { mono_ns: 1_000_000_000 * NS_PER_MS, lease_ns: 1_000_000_000 * NS_PER_MS };
         let machine = Machine::new(config);
-        Scripted { machine, now, asked, completed: Vec::new(), views: Vec::new(), tokens: Counter(0) }
+        Scripted { machine, now, asked, completed: Vec::new(), views: Vec::new(), fence: false, tokens: Counter(0) }
     }
 
     /// All nodes connected, their clocks right, running for a day.
@@ -111,6 +113,7 @@ impl Scripted {
             auto_extend: false,
             max_hold_ms: None,
             watch: false,
+            fence: self.fence,
         };
         self.submit(Operation::Lock(params))
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use slotmap::SecondaryMap;
 
 use crate::core::operation::{LeaseKey, LeaseState, LeaseView};
+use crate::core::quorum::NodeSet;
 use crate::core::report::Failure;
 use crate::core::request::NodeId;
 use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
@@ -113,6 +114,14 @@ impl LoopFace {
     pub(crate) fn fd(&self) -> RawFd {
         self.epoll.fd()
     }
+
+    /// How many [`LoopFace::fds`] there are.
+    pub(crate) const DESCRIPTORS: usize = 3;
+
+    /// All of them.
+    pub(crate) fn fds(&self) -> [RawFd; LoopFace::DESCRIPTORS] {
+        [self.epoll.fd(), self.timer.fd(), self.ready.fd()]
+    }
 }
 
 /// The queue of events and what is known about the descriptors; part of the handle's state.
@@ -120,7 +129,9 @@ impl LoopFace {
 pub(crate) struct EventQueue {
     events: VecDeque<Queued>,
     /// Nodes that came or went since they were last told of. One entry a node, so that the queue stays bounded.
-    changed_nodes: Vec<NodeId>,
+    changed_nodes: VecDeque<NodeId>,
+    /// Nodes that were last told of as connected.
+    up_nodes: NodeSet,
     /// Leases whose owners get events, with the tags of their acquisitions.
     owners: SecondaryMap<LeaseKey, u64>,
     /// The eventfd is readable.
@@ -165,7 +176,7 @@ impl EventQueue {
     /// A node came or went.
     pub(crate) fn node_changed(&mut self, node: NodeId) {
         if !self.changed_nodes.contains(&node) {
-            self.changed_nodes.push(node);
+            self.changed_nodes.push_back(node);
         }
     }
 
@@ -185,20 +196,33 @@ impl EventQueue {
         leases
     }
 
+    /// A node that is not what it was when it was last told of.
+    fn next_change(&mut self, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
+        while let Some(node) = self.changed_nodes.pop_front() {
+            let is_up = is_up(node);
+            if is_up != self.up_nodes.contains(node) {
+                if is_up {
+                    self.up_nodes.insert(node)
+                } else {
+                    self.up_nodes.remove(node)
+                }
+                return Some(Event::Node { node, is_up });
+            }
+        }
+        None
+    }
+
     /// The next event, oldest first; `is_up` tells a node's state.
     pub(crate) fn next(&mut self, shared: &Arc<Shared>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
-        let Some(queued) = self.events.pop_front() else {
-            let node = self.changed_nodes.pop()?;
-            return Some(Event::Node { node, is_up: is_up(node) });
-        };
+        let Some(queued) = self.events.pop_front() else { return self.next_change(is_up) };
         let named = |failure: Failure| Error::from_failure(failure, &shared.urls);
         Some(match queued {
             Queued::Lost { tag } => Event::Lost { tag },
             Queued::Extended { tag, result } => Event::Extended { tag, result: result.map_err(named) },
             Queued::Done { submission: Submission { tag, work, resource }, finished } => {
                 let value = |success: Success| match success {
-                    Success::Locked { lease, token, cell } => {
-                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token))
+                    Success::Locked { lease, token, fence, cell } => {
+                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token, fence))
                     }
                     Success::Inspected(views) => Value::Inspection(Inspection::new(views, &shared.urls)),
                     Success::Done => Value::Nothing,

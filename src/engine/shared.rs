@@ -32,7 +32,7 @@ pub(crate) type Finished = Result<Success, Failure>;
 #[derive(Debug)]
 pub(crate) enum Success {
     /// A lock was acquired.
-    Locked { lease: LeaseKey, token: Bytes, cell: Arc<LeaseCell> },
+    Locked { lease: LeaseKey, token: Bytes, fence: Option<u64>, cell: Arc<LeaseCell> },
     /// Done as asked.
     Done,
     /// Who holds the lock, per node.
@@ -64,6 +64,7 @@ pub(crate) struct Shared {
     node_timeout_ns: u64,
     max_ttl_ms: Option<u64>,
     loop_face: OnceCell<LoopFace>,
+    loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
     driver: Mutex<Option<JoinHandle<()>>>,
     pub(crate) urls: Vec<Arc<str>>,
 }
@@ -96,6 +97,7 @@ impl Shared {
             node_timeout_ns: options.node_timeout_ms.saturating_mul(NS_PER_MS),
             max_ttl_ms: options.max_ttl_ms,
             loop_face: OnceCell::new(),
+            loop_descriptors: Default::default(),
             driver: Mutex::new(None),
             urls,
         })
@@ -309,6 +311,7 @@ impl Shared {
     pub(crate) fn close(self: &Arc<Shared>) {
         if self.is_forked() {
             self.descriptors.iter().for_each(|descriptor| descriptor.close_in_child());
+            self.loop_descriptors.iter().for_each(Inherited::close_in_child);
             // What is left may have been changing when the process was copied, and its descriptors are closed.
             return std::mem::forget(Arc::clone(self));
         }
@@ -366,7 +369,12 @@ impl Shared {
 
     /// The descriptors of the event-loop face, made when they are first asked for.
     fn face(&self) -> Result<&LoopFace, Error> {
-        let made = self.loop_face.get_or_try_init(LoopFace::new);
+        let make = || {
+            let face = LoopFace::new()?;
+            self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
+            Ok::<_, std::io::Error>(face)
+        };
+        let made = self.loop_face.get_or_try_init(make);
         made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
     }
 
@@ -415,6 +423,7 @@ impl Shared {
             return Err(closed());
         }
         self.face()?;
+        self.refresh(&mut state);
         state.submit_queued(self.clock.now(), operation, submission);
         self.leave_unsent(state);
         Ok(())

@@ -161,10 +161,10 @@ impl State {
 
     fn completed(&mut self, op: OpKey, result: Result<Completion, Failure>) {
         let finished = result.map(|completion| match completion {
-            Completion::Locked { lease, token, view } => {
+            Completion::Locked { lease, token, fence, view } => {
                 let cell = Arc::new(LeaseCell::new(view));
                 self.cells.insert(lease, Arc::clone(&cell));
-                Success::Locked { lease, token, cell }
+                Success::Locked { lease, token, fence, cell }
             }
             Completion::Done => Success::Done,
             Completion::Inspected(views) => Success::Inspected(views),
@@ -368,8 +368,14 @@ impl State {
     pub(crate) fn next_event(&mut self, shared: &Arc<Shared>, face: &LoopFace) -> Option<events::Event> {
         let machine = &self.machine;
         let event = self.queue.next(shared, |node| machine.is_up(node));
-        if !self.has_events() && std::mem::take(&mut self.queue.is_signalled) {
-            face.ready.drain();
+        if !self.has_events() {
+            if std::mem::take(&mut self.queue.is_signalled) {
+                face.ready.drain();
+            }
+        } else if event.is_none() {
+            // What was submitted while events were fetched. A loop that watches for changes has seen the last one.
+            face.ready.signal();
+            self.queue.is_signalled = true;
         }
         event
     }

@@ -109,6 +109,12 @@ unsafe fn node_of<'a>(error: *const redlock_error_t, node: usize) -> Option<&'a 
     unsafe { look(error) }?.nodes.get(node)
 }
 
+impl redlock_error_t {
+    pub(super) fn code(&self) -> redlock_status_t {
+        self.code
+    }
+}
+
 impl From<Error> for redlock_error_t {
     fn from(error: Error) -> redlock_error_t {
         redlock_error_t {

@@ -8,11 +8,12 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use super::error::{ErrorOut, redlock_error_t};
-use super::guard::{guard, read};
+use super::guard::{guard, invalid, read};
 use super::handle::redlock_t;
 use super::pointer::{Terminated, borrow, look, take};
 use super::status::redlock_status_t;
-use crate::engine::{Lease, LeaseState};
+use crate::core::report::Status;
+use crate::engine::{Error, Lease, LeaseState};
 
 /// A lock that was taken.
 ///
@@ -20,8 +21,8 @@ use crate::engine::{Lease, LeaseState};
 /// Threads: may be used by all threads at once.
 /// Freed by: redlock_lease_free(), which does not unlock.
 pub struct redlock_lease_t {
-    engine: Lease,
-    handle: Arc<redlock_t>,
+    pub(super) engine: Lease,
+    pub(super) handle: Arc<redlock_t>,
     // Copies that end with NUL; many leases are never asked.
     token: OnceLock<Terminated>,
     resource: OnceLock<Terminated>,
@@ -122,6 +123,18 @@ pub unsafe extern "C" fn redlock_lease_resource(lease: *const redlock_lease_t, l
     })
 }
 
+/// The fencing token: a number above 0 and below 2^53, larger than that of every lease on the same resource that
+/// was taken before this one, wherever. 0 where none was asked for (redlock_request_set_fence()) or lease is NULL.
+///
+/// A process that is stopped after it has looked at redlock_lease_remaining_ms() can still write late. Send this
+/// number with every write, and let the resource remember the largest it has seen and reject smaller ones: then
+/// such a write does no harm. It stays the same when the lease is extended. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lease_fence(lease: *const redlock_lease_t) -> u64 {
+    // SAFETY: a live lease or NULL.
+    read(0, || unsafe { look(lease) }.and_then(|lease| lease.engine.fence()).unwrap_or(0))
+}
+
 /// For how many more milliseconds the lock is ours; 0 or less when it is over, released, or lease is NULL. No
 /// server is asked. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -158,6 +171,31 @@ pub unsafe extern "C" fn redlock_lease_state(lease: *const redlock_lease_t) -> i
 pub unsafe extern "C" fn redlock_lease_node_count_held(lease: *const redlock_lease_t) -> usize {
     // SAFETY: a live lease or NULL.
     read(0, || unsafe { look(lease) }.map_or(0, |lease| lease.engine.node_count_held()))
+}
+
+/// Waits until the lease is over, however that comes about: its time, a deletion on the servers, redlock_unlock() by
+/// another thread. While the lease is watched like this the nodes announce changes of its key, so that a deletion is
+/// known within a round trip and not only at the deadline.
+///
+/// timeout_ms: 0 only looks, -1 waits without limit.
+///
+/// REDLOCK_OK if it is still held after that time. REDLOCK_E_LOST as soon as it is over, also where lease was released.
+/// REDLOCK_E_INTERRUPTED, REDLOCK_E_CLOSED, REDLOCK_E_FORKED, REDLOCK_E_INVALID say nothing about the lease: look at
+/// redlock_lease_state(). Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lease_wait_lost(lease: *const redlock_lease_t, timeout_ms: i64) -> redlock_status_t {
+    guard(ErrorOut::unwanted(), || {
+        // SAFETY: a live lease or NULL.
+        let lease = unsafe { borrow(lease, "lease") }?;
+        let _inside = lease.handle.enter()?;
+        if timeout_ms < -1 {
+            return Err(invalid(format!("timeout_ms is {timeout_ms}")));
+        }
+        match lease.engine.wait_lost(timeout_ms)? {
+            false => Ok(()),
+            true => Err(Error::plain(Status::Lost, "over")),
+        }
+    })
 }
 
 /// Frees the lease and tells no server: a lock that was not released lasts until its time is over. NULL is

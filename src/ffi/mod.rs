@@ -26,7 +26,8 @@
 //!   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //!     long work.
 //!
-//! A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+//! A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
+//! a fencing token: redlock_lease_fence().
 //!
 //! All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 //! ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
@@ -81,7 +82,14 @@
 //! After fork() the handles and leases of the parent answer REDLOCK_E_FORKED in the child, where freeing them
 //! only closes descriptors: make a new handle there. The library raises no SIGPIPE, installs no signal handler
 //! and opens every descriptor close-on-exec. A signal handler that runs during a wait ends it with
-//! REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind.
+//! REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind. So the
+//! handler itself need not call anything, and must not: no function here is async-signal-safe, redlock_cancel()
+//! included. It sets a flag of the program's, which is read once the wait has returned. A signal that another thread
+//! handles ends nothing; such a program waits for signals in a thread of its own (sigwait, signalfd), which may call
+//! redlock_cancel().
+//!
+//! The library has no threads of its own, with two exceptions, in which all signals are blocked: while a host name is
+//! looked up, and from the first lease that extends itself in a blocking call to redlock_free().
 
 // One file per noun of the C interface; `build.rs` turns them into the sections of the header, in its own order.
 // `guard` and `pointer` are what all of them stand on: no panic leaves a function, and no raw pointer gets past the
@@ -94,6 +102,8 @@
 #![allow(non_camel_case_types)]
 
 mod error;
+mod event;
+mod event_loop;
 mod guard;
 mod handle;
 mod inspect;
@@ -104,12 +114,15 @@ mod pointer;
 mod request;
 mod stats;
 mod status;
+mod submit;
 #[cfg(test)]
 mod tests;
 mod token;
 mod version;
 
 pub use error::*;
+pub use event::*;
+pub use event_loop::*;
 pub use handle::*;
 pub use inspect::*;
 pub use lease::*;
@@ -118,5 +131,6 @@ pub use outcome::*;
 pub use request::*;
 pub use stats::*;
 pub use status::*;
+pub use submit::*;
 pub use token::*;
 pub use version::*;

@@ -449,7 +449,7 @@ fn in_range(value: u64, range: RangeInclusive<u64>, name: &str) -> Result<u64, E
     Err(invalid(format!("{name} is {value}, not within {} and {}", range.start(), range.end())))
 }
 
-fn yes_or_no(value: i32, name: &str) -> Result<bool, Error> {
+pub(super) fn yes_or_no(value: i32, name: &str) -> Result<bool, Error> {
     match value {
         0 => Ok(false),
         1 => Ok(true),

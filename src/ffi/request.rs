@@ -8,6 +8,7 @@ use std::ptr;
 
 use super::error::ErrorOut;
 use super::guard::{guard, invalid, read};
+use super::options::yes_or_no;
 use super::pointer::{borrow_mut, bytes, give, optional_string, string, take};
 use super::status::redlock_status_t;
 use crate::engine::{Error, LockRequest};
@@ -161,12 +162,71 @@ pub unsafe extern "C" fn redlock_request_set_token_bytes(
     unsafe { set(request, change) }
 }
 
-/// A number by which redlock_cancel() can end the operation; several may carry the same. 0 for none (the
-/// default). Since 0.1.0.
+/// 1: a fencing token comes with the lease: redlock_lease_fence(). 0: none does (the default).
+///
+/// All who lock the resource must ask for one. It takes no further round trip, except when nodes disagree about
+/// the number. Each node keeps a counter beside the lock, for a day after it was last used, under the name
+/// `{key}:redlock-fence`, or `key:redlock-fence` where the key has a {tag}. Resources may not end in
+/// ":redlock-fence".
+///
+/// Tokens grow, whatever the clocks say, as long as the nodes keep their counters. Where one is lost (restart
+/// without data, a day without use), the server's time takes its place: then tokens grow as long as the servers'
+/// clocks agree within max_ttl_ms and restarted nodes are guarded (redlock_options_set_restart_guard()). A node
+/// whose clock or counter is ahead of the nodes' median by more than max_ttl_ms (10 s where that is not set) gets
+/// no vote: one wrong clock would otherwise set the counter for ever. After FLUSH nothing is promised. Release by
+/// redlock_unlock_token() is as good as any; extension by redlock_extend_token() does not lengthen the counters' life.
+///
+/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// +pexpire on the key and on the counter. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_fence(request: *mut redlock_request_t, fence: i32) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.fence = yes_or_no(fence, "fence")?;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// A number by which redlock_cancel() can end the operation, and which the events of redlock_submit_lock() and its lease
+/// carry; several may carry the same. 0 for none (the default). Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_request_set_tag(request: *mut redlock_request_t, tag: u64) -> redlock_status_t {
     let change = |engine: &mut LockRequest| {
         engine.tag = tag;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// 1: the lease extends itself by its ttl whenever a third of its time has passed, until it is released, lost, freed or
+/// held for long enough, and its loss is noticed at once. 0: it does not (the default). After a failed extension it
+/// tries again while there is time. In the event loop the loop drives this; for a lease from a blocking call one thread
+/// of the handle does, which is started for the first such lease. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_auto_extend(
+    request: *mut redlock_request_t,
+    auto_extend: i32,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.auto_extend = yes_or_no(auto_extend, "auto_extend")?;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// A lease that extends itself does not do so beyond this many milliseconds after its acquisition, so that a holder that
+/// hangs does not keep the lock for ever: then it is lost. 0: without such an end (the default). Has no effect without
+/// redlock_request_set_auto_extend(). Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_max_hold_ms(
+    request: *mut redlock_request_t,
+    max_hold_ms: u64,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.max_hold_ms = (max_hold_ms > 0).then_some(max_hold_ms);
         Ok(())
     };
     // SAFETY: a live request that is nobody else's now, or NULL.

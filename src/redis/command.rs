@@ -3,7 +3,7 @@
 use ::redis::Cmd;
 
 use super::dialect::{DeleteBy, Dialect, ExtendBy};
-use super::scripts;
+use super::{counter, scripts};
 use crate::core::request::{HOLDER_BYTES, Request};
 
 /// Longer requests are not kept for the next node.
@@ -16,13 +16,14 @@ pub struct Encoder {
     command: Cmd,
     said: Option<(Request, Dialect)>,
     bytes: Vec<u8>,
+    counter: Vec<u8>,
 }
 
 impl Encoder {
     /// An encoder with empty buffers.
     #[must_use]
     pub fn new() -> Encoder {
-        Encoder { command: Cmd::new(), said: None, bytes: Vec::new() }
+        Encoder { command: Cmd::new(), said: None, bytes: Vec::new(), counter: Vec::new() }
     }
 
     /// Appends `request` to `out` in the words of `dialect`: exactly one command.
@@ -43,6 +44,14 @@ impl Encoder {
         match request {
             Request::Set { key, token, ttl_ms } => {
                 command.arg("SET").arg(&key[..]).arg(&token[..]).arg("NX").arg("PX").arg(*ttl_ms);
+            }
+            Request::SetFenced { key, token, ttl_ms, proposal: number }
+            | Request::ExtendFenced { key, token, ttl_ms, fence: number } => {
+                let is_new = matches!(request, Request::SetFenced { .. });
+                let script = if is_new { scripts::SET_FENCED } else { scripts::EXTEND_FENCED };
+                counter::name(key, &mut self.counter);
+                command.arg("EVAL").arg(script).arg("2").arg(&key[..]).arg(&self.counter[..]);
+                command.arg(&token[..]).arg(*ttl_ms).arg(*number).arg(counter::life_ms(*ttl_ms));
             }
             Request::Release { key, token } => match dialect.delete {
                 DeleteBy::Script => {
@@ -125,6 +134,18 @@ mod tests {
         assert_eq!(said(&extend(5, 9), Dialect::LUA), format!("EVAL {} 1 k t 5", scripts::EXTEND));
         assert_eq!(said(&extend(5, 9), LUA_FREE_REDIS), "SET k t IFEQ t PX 9");
         assert_eq!(said(&extend(9, 5), LUA_FREE_VALKEY), "SET k t IFEQ t PX 9");
+    }
+
+    #[test]
+    fn fenced_requests_name_the_counter_and_its_life_in_every_dialect() {
+        let (key, token, ttl_ms) = (bytes("k"), bytes("t"), 5);
+        let set = Request::SetFenced { key: key.clone(), token: token.clone(), ttl_ms, proposal: 77 };
+        let extend = Request::ExtendFenced { key, token, ttl_ms, fence: 78 };
+        let tail = |number: u64| format!("2 k {{k}}:redlock-fence t 5 {number} 86400005");
+        for dialect in [Dialect::LUA, LUA_FREE_REDIS] {
+            assert_eq!(said(&set, dialect), format!("EVAL {} {}", scripts::SET_FENCED, tail(77)));
+            assert_eq!(said(&extend, dialect), format!("EVAL {} {}", scripts::EXTEND_FENCED, tail(78)));
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl World {
                 tell!(self, "n{node} is flushed");
                 self.rob(node);
                 self.nodes[node].keys.clear();
+                self.nodes[node].counters.clear();
                 self.flushed(node);
             }
             Fault::Delete => {
@@ -129,6 +130,7 @@ impl World {
         stopped.mood_until_ns = 0;
         if is_emptied {
             stopped.keys.clear();
+            stopped.counters.clear();
         }
         for conn in 0..self.conns.len() {
             if self.conns[conn].node == node && self.conns[conn].is_server_open {

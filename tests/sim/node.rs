@@ -52,6 +52,8 @@ pub enum ScriptFault {
 pub struct Node {
     pub clock: Clock,
     pub keys: Vec<Key>,
+    /// Fencing counters, by resource.
+    pub counters: Vec<(u8, u64)>,
     pub is_up: bool,
     /// While down, it does not even refuse connections.
     pub is_silent: bool,
@@ -71,6 +73,7 @@ impl Node {
         Node {
             clock,
             keys: Vec::new(),
+            counters: Vec::new(),
             is_up: true,
             is_silent: false,
             is_paused: false,
@@ -172,6 +175,28 @@ impl Node {
                 }
                 _ => (Reply::Not, None),
             },
+            Request::SetFenced { key, token, ttl_ms, proposal } => {
+                let set = Request::Set { key: key.clone(), token: token.clone(), ttl_ms: *ttl_ms };
+                match self.apply(now_ns, &set, rng) {
+                    (Reply::Done, change) => {
+                        let time_us = self.clock.at(now_ns) / 1_000;
+                        let counter = self.count(resource_of(key), *proposal, time_us);
+                        (Reply::Fenced { counter, time_us }, change)
+                    }
+                    refused => refused,
+                }
+            }
+            Request::ExtendFenced { key, token, ttl_ms, fence } => {
+                let (key, token, ttl_ms) = (key.clone(), token.clone(), *ttl_ms);
+                let resource = resource_of(&key);
+                let extended = self.apply(now_ns, &Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms }, rng);
+                if extended.0 == Reply::Done {
+                    let known = self.counters.iter().find(|(of, _)| *of == resource).map_or(0, |(_, counter)| *counter);
+                    self.counters.retain(|(of, _)| *of != resource);
+                    self.counters.push((resource, known.max(*fence)));
+                }
+                extended
+            }
             Request::Track => (Reply::Done, None),
             Request::Remaining { key } => {
                 let remaining = match found(&self.keys, key) {
@@ -185,6 +210,17 @@ impl Node {
                 Some(at) => (Reply::Holder(self.keys[at].token.bytes()), None),
             },
         }
+    }
+}
+
+impl Node {
+    /// What a granted lock makes of the resource's counter.
+    fn count(&mut self, resource: u8, proposal: u64, time_us: u64) -> u64 {
+        let known = self.counters.iter().find(|(of, _)| *of == resource).map(|(_, counter)| *counter);
+        let counter = known.map_or(time_us, |counter| counter + 1).max(proposal);
+        self.counters.retain(|(of, _)| *of != resource);
+        self.counters.push((resource, counter));
+        counter
     }
 }
 

@@ -660,9 +660,11 @@ impl World {
 /// The resource and the token of a request that has both.
 fn about(request: &Request) -> Option<(u8, TokenId)> {
     match request {
-        Request::Set { key, token, .. } | Request::Release { key, token } | Request::Extend { key, token, .. } => {
-            Some((node::resource_of(key), TokenId::of(token)))
-        }
+        Request::Set { key, token, .. }
+        | Request::SetFenced { key, token, .. }
+        | Request::Release { key, token }
+        | Request::Extend { key, token, .. }
+        | Request::ExtendFenced { key, token, .. } => Some((node::resource_of(key), TokenId::of(token))),
         Request::Track | Request::Remaining { .. } | Request::Holder { .. } => None,
     }
 }
@@ -675,6 +677,12 @@ pub fn say(request: &Request) -> String {
         Request::Release { key, token } => format!("release {} {}", name(key), named(TokenId::of(token))),
         Request::Extend { key, token, ttl_ms, .. } => {
             format!("extend {} {} {ttl_ms} ms", name(key), named(TokenId::of(token)))
+        }
+        Request::SetFenced { key, token, ttl_ms, proposal } => {
+            format!("fenced SET {} {} {ttl_ms} ms, {proposal}", name(key), named(TokenId::of(token)))
+        }
+        Request::ExtendFenced { key, token, ttl_ms, fence } => {
+            format!("fenced extend {} {} {ttl_ms} ms, {fence}", name(key), named(TokenId::of(token)))
         }
         Request::Track => "track".to_owned(),
         Request::Remaining { key } => format!("PTTL {}", name(key)),
