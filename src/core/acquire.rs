@@ -199,7 +199,12 @@ impl Machine {
                 Answer::Not
             }
             Reply::Refused(fault) => {
-                lease.deny(from);
+                if lease.fencing.as_ref().is_some_and(|fencing| fencing.has_granted(from)) {
+                    // It would not raise its counter; the key that it granted before is there all the same.
+                    lease.bounds.clear(from);
+                } else {
+                    lease.deny(from);
+                }
                 Answer::Failed(fault.into())
             }
             Reply::Unclear(fault) => {

@@ -59,6 +59,11 @@ impl Fencing {
         self.credible.remove(node);
     }
 
+    /// The node has granted the key at some time.
+    pub fn has_granted(&self, node: NodeId) -> bool {
+        self.counters[node] > 0
+    }
+
     /// The node has our key and has raised its counter to the token, if it was less.
     pub fn raised(&mut self, node: NodeId) {
         self.counters[node] = self.counters[node].max(self.token);

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey, Operation};
 use super::request::{Bytes, Fault, FaultKind, Reply, Request};
-use super::scripted::Scripted;
+use super::scripted::{EPOCH_US, Scripted};
 
 const TTL_MS: u64 = 10_000;
 
@@ -24,6 +24,7 @@ fn params() -> LockParams {
         max_hold_ms: None,
         fence: false,
         watch: false,
+        fence: false,
     }
 }
 
@@ -162,4 +163,19 @@ fn a_refused_release_does_not_delete_the_key_of_the_next_attempt_with_its_token(
     assert_eq!(script.asked[0].front(), None, "the lease inherits the debt");
     script.submit(Operation::Unlock { lease });
     assert!(is_release(script.asked[0].front()));
+}
+
+#[test]
+fn a_node_that_would_not_raise_its_counter_is_released_with_the_lease() {
+    let mut script = Scripted::connected(config());
+    script.fence = true;
+    let op = script.lock(TTL_MS);
+    let fenced = |counter: u64| Reply::Fenced { counter, time_us: EPOCH_US };
+    script.reply(0, fenced(EPOCH_US));
+    script.reply(1, fenced(EPOCH_US + 5));
+    script.reply(0, Reply::Refused(Fault::new(FaultKind::Refused, "LOADING")));
+    script.reply(2, fenced(EPOCH_US + 5));
+    let lease = script.lease(op);
+    script.submit(Operation::Unlock { lease });
+    assert!(is_release(script.asked[0].front()), "the key that it granted first is there all the same");
 }

@@ -19,6 +19,8 @@ pub const EXCLUSION: &str = "at most one holder";
 pub const BACKING: &str = "a valid lease is backed by a quorum";
 /// Lost, released or expired: never held again.
 pub const FINALITY: &str = "a lease that is over stays over";
+/// Fencing tokens grow from holder to holder.
+pub const FENCING: &str = "fencing tokens grow";
 /// No node is counted for a key that it never had.
 pub const COUNTING: &str = "only granted keys are counted";
 /// An unlock that succeeded deleted a quorum of keys.
@@ -76,6 +78,21 @@ impl World {
             }
         }
         self.check_backing(client, at);
+    }
+
+    /// Every holder's fencing token is larger than all before it.
+    pub fn check_fence(&mut self, resource: u8, token: TokenId, fence: u64) {
+        let at = usize::from(resource);
+        let Some((before, of)) = self.highest_fence[at] else {
+            self.highest_fence[at] = Some((fence, token));
+            return;
+        };
+        let is_excused = self.knobs.mode == Mode::Promise && self.are_counters_lost;
+        if fence <= before && !is_excused && !self.is_robbed(of) && !self.is_robbed(token) {
+            self.fail(FENCING, format!("{} got {fence} after {} got {before}", named(token), named(of)));
+        } else if fence > before {
+            self.highest_fence[at] = Some((fence, token));
+        }
     }
 
     /// Its keys were taken from it, so that fewer than a quorum remain.

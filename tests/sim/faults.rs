@@ -38,6 +38,7 @@ impl World {
                 self.rob(node);
                 self.nodes[node].keys.clear();
                 self.nodes[node].counters.clear();
+                self.are_counters_lost = true;
                 self.flushed(node);
             }
             Fault::Delete => {
@@ -131,6 +132,7 @@ impl World {
         if is_emptied {
             stopped.keys.clear();
             stopped.counters.clear();
+            self.are_counters_lost = true;
         }
         for conn in 0..self.conns.len() {
             if self.conns[conn].node == node && self.conns[conn].is_server_open {

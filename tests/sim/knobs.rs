@@ -91,6 +91,8 @@ pub struct Knobs {
     pub mode: Mode,
     pub node_count: usize,
     pub node_clocks: Vec<Clock>,
+    /// How far the servers' wall clocks are ahead.
+    pub node_skews_ns: Vec<u64>,
     pub clients: Vec<ClientKnobs>,
     pub resources: u8,
     pub ttls_ms: [u64; 2],
@@ -138,6 +140,7 @@ impl Knobs {
             mode,
             node_count,
             node_clocks: (0..node_count).map(|_| clock(rng)).collect(),
+            node_skews_ns: (0..node_count).map(|_| rng.below(50 * NS_PER_MS)).collect(),
             clients: (0..client_count)
                 .map(|_| ClientKnobs {
                     config: config(rng, node_count, drift_ppm, timeout_ms),

@@ -9,11 +9,12 @@ use crate::runner::{number_from_env, play_all};
 /// Schedules within which each fault must show.
 const SEEDS: u64 = 100_000;
 
-const SCRIPT_FAULTS: [ScriptFault; 4] = [
+const SCRIPT_FAULTS: [ScriptFault; 5] = [
     ScriptFault::UnlockWithoutCompare,
     ScriptFault::ExtendWithoutCompare,
     ScriptFault::ExtendShortens,
     ScriptFault::SetWithoutNx,
+    ScriptFault::CounterStands,
 ];
 
 #[test]

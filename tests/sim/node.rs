@@ -46,6 +46,8 @@ pub enum ScriptFault {
     ExtendShortens,
     /// SET without NX.
     SetWithoutNx,
+    /// A grant leaves the fencing counter where it is.
+    CounterStands,
 }
 
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Node {
     pub keys: Vec<Key>,
     /// Fencing counters, by resource.
     pub counters: Vec<(u8, u64)>,
+    /// What its clock showed at the beginning, were it exact.
+    zero_ns: u64,
     pub is_up: bool,
     /// While down, it does not even refuse connections.
     pub is_silent: bool,
@@ -69,11 +73,12 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(node: usize, clock: Clock) -> Node {
+    pub fn new(node: usize, clock: Clock, skew_ns: u64) -> Node {
         Node {
             clock,
             keys: Vec::new(),
             counters: Vec::new(),
+            zero_ns: clock.at(0) - skew_ns,
             is_up: true,
             is_silent: false,
             is_paused: false,
@@ -91,10 +96,15 @@ impl Node {
         ServerInfo {
             run_id: format!("{}.{}", self.node, self.starts),
             uptime_s: now_ns.saturating_sub(self.started_ns) / (1_000 * NS_PER_MS),
-            time_us: self.clock.at(now_ns) / 1_000,
+            time_us: self.time_us(now_ns),
             can_track: true,
             ..ServerInfo::default()
         }
+    }
+
+    /// `TIME`.
+    fn time_us(&self, now_ns: u64) -> u64 {
+        EPOCH_US + self.clock.at(now_ns).saturating_sub(self.zero_ns) / 1_000
     }
 
     /// The server's time as its commands see it: whole milliseconds.
@@ -179,7 +189,7 @@ impl Node {
                 let set = Request::Set { key: key.clone(), token: token.clone(), ttl_ms: *ttl_ms };
                 match self.apply(now_ns, &set, rng) {
                     (Reply::Done, change) => {
-                        let time_us = self.clock.at(now_ns) / 1_000;
+                        let time_us = self.time_us(now_ns);
                         let counter = self.count(resource_of(key), *proposal, time_us);
                         (Reply::Fenced { counter, time_us }, change)
                     }
@@ -217,12 +227,19 @@ impl Node {
     /// What a granted lock makes of the resource's counter.
     fn count(&mut self, resource: u8, proposal: u64, time_us: u64) -> u64 {
         let known = self.counters.iter().find(|(of, _)| *of == resource).map(|(_, counter)| *counter);
-        let counter = known.map_or(time_us, |counter| counter + 1).max(proposal);
+        let stands = self.script_fault == Some(ScriptFault::CounterStands);
+        let counter = known.map_or(time_us, |counter| counter + u64::from(!stands)).max(proposal);
         self.counters.retain(|(of, _)| *of != resource);
         self.counters.push((resource, counter));
         counter
     }
 }
+
+/// Servers' time at the beginning of a schedule.
+const EPOCH_US: u64 = 1_700_000_000_000_000;
+
+/// More resources than any schedule has.
+pub const RESOURCES_MAX: usize = 4;
 
 /// The resource that a key stands for: its last byte.
 pub fn resource_of(key: &[u8]) -> u8 {

@@ -79,7 +79,7 @@ impl World {
             auto_extend: self.rng.one_in(5),
             max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
-            fence: false,
+            fence: self.rng.one_in(3),
         };
         if params.auto_extend || params.watch {
             // From now on a thread of the library minds the sockets.
@@ -229,7 +229,7 @@ impl World {
         self.clients[client].workers[worker].is_waiting = false;
         let hold_ns = self.knobs.ttls_ms[1] * NS_PER_MS;
         match (pending.asked, result) {
-            (Asked::Lock { resource, .. }, Ok(Completion::Locked { lease, token, view, .. })) => {
+            (Asked::Lock { resource, .. }, Ok(Completion::Locked { lease, token, view, fence })) => {
                 self.summary.locked += 1;
                 let claim = Claim {
                     lease,
@@ -245,6 +245,9 @@ impl World {
                 self.clients[client].workers[worker].claim = Some(at);
                 tell!(self, "c{client}.{worker} HOLDS {resource} by {}", named(claim.token));
                 self.check_claim(client, at);
+                if let Some(fence) = fence {
+                    self.check_fence(resource, claim.token, fence);
+                }
                 let most_ns = if self.is_calm || self.rng.one_in(2) { hold_ns / 8 } else { hold_ns };
                 self.act_later(client, worker, 0, most_ns);
             }

@@ -75,6 +75,10 @@ pub struct World {
     pub cut_to_server: Vec<u64>,
     pub cut_to_client: Vec<u64>,
     pub is_calm: bool,
+    /// The largest fencing token so far of every resource, and whose it was.
+    pub highest_fence: [Option<(u64, TokenId)>; node::RESOURCES_MAX],
+    /// A server lost its counters, and no guard kept it from voting.
+    pub are_counters_lost: bool,
     pub faults_left: usize,
     pub summary: Summary,
     pub violation: Option<Violation>,
@@ -97,8 +101,8 @@ impl World {
     pub fn new(seed: u64, setup: Setup, is_told: bool) -> World {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::new(setup.mode, &mut rng);
-        let nodes = knobs.node_clocks.iter().enumerate().map(|(node, &clock)| {
-            let mut node = Node::new(node, clock);
+        let nodes = knobs.node_clocks.iter().zip(&knobs.node_skews_ns).enumerate().map(|(node, (&clock, &skew_ns))| {
+            let mut node = Node::new(node, clock, skew_ns);
             node.script_fault = setup.script_fault;
             node
         });
@@ -114,6 +118,8 @@ impl World {
             cut_to_server: vec![0; knobs.clients.len() * knobs.node_count],
             cut_to_client: vec![0; knobs.clients.len() * knobs.node_count],
             is_calm: false,
+            highest_fence: [None; node::RESOURCES_MAX],
+            are_counters_lost: false,
             faults_left: knobs.fault_count,
             summary: Summary::default(),
             violation: None,
@@ -357,7 +363,7 @@ impl World {
     fn hear(&mut self, client: usize, node: usize, resource: u8, token: TokenId, reply: &Reply) {
         let of = &mut self.clients[client];
         match reply {
-            Reply::Done => of.fate(token).denied &= !(1 << node),
+            Reply::Done | Reply::Fenced { .. } => of.fate(token).denied &= !(1 << node),
             Reply::Not => {
                 of.fate(token).denied |= 1 << node;
                 for pending in &mut of.pending {
