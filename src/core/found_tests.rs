@@ -24,7 +24,6 @@ fn params() -> LockParams {
         max_hold_ms: None,
         fence: false,
         watch: false,
-        fence: false,
     }
 }
 
