@@ -243,11 +243,9 @@ impl fmt::Display for Verdict {
             statuses.iter().try_for_each(|(status, count)| write!(f, " {status} {count}"))?;
             writeln!(f)?;
         }
-        writeln!(
-            f,
-            "longest call {} ms, leases {}, hand-overs {}",
-            self.longest_call_ms, self.leases, self.hand_overs
-        )?;
+        let (longest_ms, percent) = (self.longest_call_ms, self.tightest_percent);
+        writeln!(f, "longest call {longest_ms} ms; none took more than {percent} % of what it may take")?;
+        writeln!(f, "leases {}, hand-overs {}", self.leases, self.hand_overs)?;
         writeln!(f, "overlaps {}, tokens out of order {}", self.overlaps, self.token_faults)?;
         writeln!(
             f,
