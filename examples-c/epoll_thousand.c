@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define LOCKS 1000
-#define TTL_MS 2000
+#define TTL_MS 6000
 
 /* The tag of lock i is i + 1. */
 static redlock_lease_t *leases[LOCKS];

@@ -3,7 +3,7 @@
  *
  *     cc -std=c99 fencing.c -o fencing $(pkg-config --cflags --libs redlock)
  *     ./fencing redis://10.0.0.1 redis://10.0.0.2 redis://10.0.0.3 */
-#define _POSIX_C_SOURCE 200809L
+#define _DEFAULT_SOURCE
 #include "example.h"
 
 #include <signal.h>

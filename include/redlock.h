@@ -19,7 +19,8 @@
 //
 // While a lease is held and its time is not over, no other client that follows the same rules gets the same
 // lock, as long as
-//   - fewer than a quorum (N/2 + 1) of the servers lose their state or have their clock stepped,
+//   - of the h servers that hold it (redlock_lease_node_count_held()) fewer than h − ⌊(N−1)/2⌋ lose
+//     their state or have their clock stepped: fewer than a quorum (N/2 + 1) when all N hold it,
 //   - the rates of all clocks stay within the drift that was configured, and
 //   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //     long work.
@@ -316,8 +317,9 @@ redlock_status_t redlock_cancel(const redlock_t *rl, uint64_t tag);
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
-/// somebody else may have had it meanwhile. REDLOCK_E_UNKNOWN if too few nodes answered: the key goes as soon
-/// as they do, at the latest with its time. Since 0.1.0.
+/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out,
+/// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
+/// with its time. Since 0.1.0.
 redlock_status_t redlock_unlock(const redlock_lease_t *lease, redlock_error_t **error);
 
 /// Makes the lock last ttl_ms from now on, where that is longer than what it has left; it is never shortened.
@@ -396,8 +398,9 @@ void redlock_lease_free(redlock_lease_t *lease);
 /// rl, resource, token: not NULL.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's, REDLOCK_E_UNKNOWN if
-/// too few nodes answered. Since 0.1.0.
+/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's,
+/// REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
+/// mixed reasons. Since 0.1.0.
 redlock_status_t redlock_unlock_token(const redlock_t *rl,
                                       const char *resource,
                                       const char *token,

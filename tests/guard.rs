@@ -161,6 +161,7 @@ fn a_restart_with_its_data_is_guarded_too_and_what_it_kept_is_released() {
     wait_for_all(&handle);
     cluster[0].restart();
     wait_for_all(&handle);
+    assert!(wait_for(Duration::from_secs(5), || cluster[0].cli(&["PING"]) == "PONG"), "its data is loaded");
     assert!(cluster[0].get(&name).is_some(), "it kept its data");
     assert_eq!((lease.state(), lease.node_count_held()), (LeaseState::Held, 2));
     let note = handle.node_notes().expect("a handle of this process").remove(0);

@@ -22,8 +22,8 @@ fn params() -> LockParams {
         explain: false,
         auto_extend: false,
         max_hold_ms: None,
-        watch: false,
         fence: false,
+        watch: false,
     }
 }
 

@@ -26,6 +26,9 @@ use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
 use super::timers::{Sleeper, Timers};
 
+/// Steps of lease time that timers need not follow: the clocks are corrected by less all the time.
+const LEAP_NS: u64 = NS_PER_MS;
+
 /// What a step of the machine is given: the time, and randomness.
 pub struct Context<'a> {
     /// Both clocks, read just before this step.
@@ -55,6 +58,8 @@ pub struct Machine {
     /// A caller has chosen a token itself.
     pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
+    /// How far lease time was ahead of the wait clock when the timers of the leases were set.
+    lease_ahead_ns: u64,
 }
 
 impl Machine {
@@ -76,6 +81,7 @@ impl Machine {
             largest_ttl_ms: 0,
             reuses_tokens: false,
             out: VecDeque::new(),
+            lease_ahead_ns: 0,
         }
     }
 
@@ -111,6 +117,12 @@ impl Machine {
             Input::Forget { lease } => self.forget(lease),
         }
         self.run(cx);
+    }
+
+    /// What was queued for this node has left only now. A driver that sends at once need not say so; one that lets
+    /// requests wait must, or they could be judged late before the node has seen them.
+    pub fn flushed(&mut self, now: Now, node: NodeId) {
+        self.nodes[node].flushed(now);
     }
 
     /// The next thing to do or to tell, oldest first.
@@ -256,7 +268,8 @@ impl Machine {
         {
             lease.may_hold.insert(to);
         }
-        self.nodes[to].in_flight.push_back(Pending { asker, kind: request.kind(), queued: now });
+        let kind = request.kind();
+        self.nodes[to].sending(Pending { asker, kind, queued: now, sent_mono_ns: now.mono_ns });
         self.stats.nodes[to].requests += 1;
         self.emit(Output::Send { node: to, request });
     }
@@ -345,7 +358,7 @@ impl Machine {
         node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
-        let took_ns = cx.now.mono_ns.saturating_sub(pending.queued.mono_ns);
+        let took_ns = cx.now.mono_ns.saturating_sub(pending.sent_mono_ns);
         counters.latency_ns_sum += took_ns;
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
@@ -378,7 +391,25 @@ impl Machine {
         self.deliver(cx, from, parked.asker, parked.since, Reply::Refused(fault));
     }
 
+    /// Whether [`Input::Tick`] has something to do: a deadline has come, or lease time has leapt ahead, so that leases
+    /// are over earlier than their timers know.
+    #[must_use]
+    pub fn is_due(&self, now: Now) -> bool {
+        self.next_deadline().is_some_and(|due| due <= now.mono_ns) || self.has_lease_time_leapt(now)
+    }
+
+    fn has_lease_time_leapt(&self, now: Now) -> bool {
+        now.lease_ns.saturating_sub(now.mono_ns) > self.lease_ahead_ns.saturating_add(LEAP_NS)
+    }
+
     fn tick(&mut self, cx: &mut Context<'_>) {
+        if self.has_lease_time_leapt(cx.now) {
+            self.lease_ahead_ns = cx.now.lease_ns.saturating_sub(cx.now.mono_ns);
+            let leases: Vec<LeaseKey> = self.leases.keys().collect();
+            for lease in leases {
+                self.publish(cx.now, lease);
+            }
+        }
         for node in 0..self.nodes.len() {
             self.judge_late_requests(cx, node);
             self.judge_parked_requests(cx, node);
@@ -403,7 +434,7 @@ impl Machine {
     fn judge_late_requests(&mut self, cx: &mut Context<'_>, late: NodeId) {
         let timeout_ns = self.node_timeout_ns();
         while let Some(pending) = self.nodes[late].in_flight.get(self.nodes[late].judged) {
-            if cx.now.mono_ns < pending.queued.mono_ns.saturating_add(timeout_ns) {
+            if cx.now.mono_ns < pending.sent_mono_ns.saturating_add(timeout_ns) {
                 break;
             }
             let (asker, queued) = (pending.asker.clone(), pending.queued);

@@ -103,6 +103,11 @@ pub struct Pending {
     pub kind: RequestKind,
     /// When it was queued.
     pub queued: Now,
+    /// When it left, on the wait clock: its answer is due a node timeout later. Until [`Machine::flushed`] says more,
+    /// the moment at which it was queued.
+    ///
+    /// [`Machine::flushed`]: super::machine::Machine::flushed
+    pub sent_mono_ns: u64,
 }
 
 /// A request for which the connection is not there yet.
@@ -135,6 +140,8 @@ pub struct Node {
     pub in_flight: VecDeque<Pending>,
     /// How many of the oldest have been reported as timed out. The node is suspect while there are any.
     pub judged: usize,
+    /// How many of the youngest have not left yet, if the driver tells.
+    unsent: usize,
     /// Requests that wait for the connection, oldest first.
     pub parked: VecDeque<Parked>,
     /// Releases that were not confirmed on a connection that is gone.
@@ -164,6 +171,7 @@ impl Node {
             time: ServerTime::default(),
             in_flight: VecDeque::new(),
             judged: 0,
+            unsent: 0,
             parked: VecDeque::new(),
             debts: VecDeque::new(),
             dial_failed_mono_ns: None,
@@ -201,6 +209,19 @@ impl Node {
         self.last_fault = None;
         self.dial_failed_mono_ns = None;
         self.connections += 1;
+    }
+
+    /// A request was queued.
+    pub fn sending(&mut self, pending: Pending) {
+        self.in_flight.push_back(pending);
+        self.unsent += 1;
+    }
+
+    /// What was queued has left only now.
+    pub fn flushed(&mut self, now: Now) {
+        let sent_before = self.in_flight.len().saturating_sub(self.unsent);
+        self.in_flight.range_mut(sent_before..).for_each(|pending| pending.sent_mono_ns = now.mono_ns);
+        self.unsent = 0;
     }
 
     /// A reply took this long.
@@ -247,6 +268,7 @@ impl Node {
         }
         self.last_fault = Some(fault);
         self.judged = 0;
+        self.unsent = 0;
         self.tracks = false;
         self.debts_due_mono_ns = None;
         let in_flight = std::mem::take(&mut self.in_flight);
@@ -306,7 +328,7 @@ impl Node {
     /// Since when the oldest request waits for its answer.
     #[must_use]
     pub fn silent_since(&self) -> Option<u64> {
-        self.in_flight.front().map(|oldest| oldest.queued.mono_ns)
+        self.in_flight.front().map(|oldest| oldest.sent_mono_ns)
     }
 
     /// Every request in flight may become a debt.
@@ -323,7 +345,7 @@ impl Node {
     /// The moment at which something must be judged here.
     #[must_use]
     pub fn deadline_mono_ns(&self, answer_ns: u64, connect_ns: u64, stall_ns: u64) -> Option<u64> {
-        let late = self.in_flight.get(self.judged).map(|next| next.queued.mono_ns.saturating_add(answer_ns));
+        let late = self.in_flight.get(self.judged).map(|next| next.sent_mono_ns.saturating_add(answer_ns));
         let stalled = self.silent_since().map(|since| since.saturating_add(stall_ns));
         let parked = self.parked.front().map(|oldest| oldest.since.mono_ns.saturating_add(connect_ns));
         [late, stalled, parked, self.debts_due_mono_ns].into_iter().flatten().min()

@@ -55,7 +55,7 @@ pub enum Event {
 }
 
 /// What was submitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Work {
     /// An acquisition.
     Lock,

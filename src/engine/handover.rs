@@ -21,6 +21,9 @@ pub(crate) const SLEEP_MAX_NS: u64 = 1_000_000_000;
 /// Places to wait at that are kept for reuse.
 const SPARE_SLOTS_MAX: usize = 64;
 
+/// So many followers that have left are not worth a look through the line.
+const LEFT_IN_LINE_MIN: usize = 64;
+
 const PENDING: u32 = 0;
 const DONE: u32 = 1;
 const LEAD: u32 = 2;
@@ -176,6 +179,11 @@ impl<Op: Copy + Eq + Hash + Debug, T> Handover<Op, T> {
             if !std::mem::replace(&mut waiting.is_in_line, true) {
                 self.line.push_back(op);
             }
+        }
+        // A leader that stays for ever names nobody, and nobody else takes those who left out of the line.
+        if self.line.len() > 2 * self.waiting.len() + LEFT_IN_LINE_MIN {
+            let waiting = &self.waiting;
+            self.line.retain(|op| waiting.contains_key(op));
         }
     }
 

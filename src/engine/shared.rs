@@ -139,12 +139,18 @@ impl Shared {
 
     /// Takes the state mutex. The check for a fork comes first: in a child the mutex may be locked for ever.
     fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+        self.entering.fetch_add(1, Ordering::SeqCst);
+        let entered = self.enter_quietly();
+        self.entering.fetch_sub(1, Ordering::SeqCst);
+        entered
+    }
+
+    /// The same for those who will send nothing when they leave: nobody may leave the sending to them.
+    fn enter_quietly(&self) -> Result<MutexGuard<'_, State>, Error> {
         if self.is_forked() {
             return Err(forked());
         }
-        self.entering.fetch_add(1, Ordering::SeqCst);
         let locked = self.state.lock();
-        self.entering.fetch_sub(1, Ordering::SeqCst);
         locked.map_err(|_| Error::plain(Status::Internal, "an earlier call on this handle failed inside the library"))
     }
 
@@ -216,6 +222,8 @@ impl Shared {
         if state.handover.has_leader() || now.mono_ns < state.looked_mono_ns.saturating_add(STALE_NS) {
             return;
         }
+        // What was submitted to the event loop must have left before anybody can be late with it.
+        state.flush(now);
         let mut set = state.poll_set(None);
         let _ = sys::poll(&mut set.fds, Some(0));
         state.attend(now, &set);
@@ -380,7 +388,7 @@ impl Shared {
 
     /// The descriptor to poll for reading.
     pub(crate) fn fd(&self) -> Result<RawFd, Error> {
-        let state = self.enter()?;
+        let state = self.enter_quietly()?;
         let fd = self.face()?.fd();
         self.leave_unsent(state);
         Ok(fd)
@@ -388,7 +396,7 @@ impl Shared {
 
     /// How long an event loop that does not watch the descriptor's timer may sleep, in milliseconds; −1: for ever.
     pub(crate) fn timeout_ms(&self) -> Result<i64, Error> {
-        let state = self.enter()?;
+        let state = self.enter_quietly()?;
         let due = if state.has_events() { Some(0) } else { state.next_deadline() };
         drop(state);
         let left_ns = due.map(|due| due.saturating_sub(self.clock.now().mono_ns));
@@ -399,6 +407,8 @@ impl Shared {
     pub(crate) fn process(&self) -> Result<(), Error> {
         let mut state = self.enter()?;
         let face = self.face()?;
+        // Before anything is judged: what was submitted long ago may not have left yet.
+        state.flush(self.clock.now());
         let mut set = state.poll_set(None);
         let _ = sys::poll(&mut set.fds, Some(0));
         state.process(self.clock.now(), face, &set);
@@ -409,7 +419,7 @@ impl Shared {
 
     /// The next event, if there is one.
     pub(crate) fn next_event(self: &Arc<Shared>) -> Result<Option<Event>, Error> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_quietly()?;
         let event = state.next_event(self, self.face()?);
         drop(state);
         Ok(event)
@@ -417,7 +427,7 @@ impl Shared {
 
     /// Submits an operation whose end will be an event. It leaves with the next `process`.
     pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
-        let mut state = self.enter()?;
+        let mut state = self.enter_quietly()?;
         if state.is_closed {
             self.leave(state);
             return Err(closed());

@@ -187,7 +187,7 @@ impl State {
                 self.advance(now, node);
             }
         }
-        if self.machine.next_deadline().is_some_and(|due| due <= now.mono_ns) {
+        if self.machine.is_due(now) {
             self.handle(now, Input::Tick);
         }
         for node in 0..self.links.len() {
@@ -273,10 +273,12 @@ impl State {
     /// Hands what is queued to the kernel.
     pub(crate) fn flush(&mut self, now: Now) {
         for node in 0..self.links.len() {
-            if self.links[node].has_outgoing()
-                && let Err(fault) = self.links[node].flush()
-            {
-                self.sending_failed(now, node, fault);
+            if self.links[node].has_outgoing() {
+                let flushed = self.links[node].flush();
+                self.machine.flushed(now, node);
+                if let Err(fault) = flushed {
+                    self.sending_failed(now, node, fault);
+                }
             }
         }
     }

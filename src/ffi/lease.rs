@@ -48,8 +48,9 @@ pub const REDLOCK_LEASE_RELEASED: i32 = 3;
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
-/// somebody else may have had it meanwhile. REDLOCK_E_UNKNOWN if too few nodes answered: the key goes as soon
-/// as they do, at the latest with its time. Since 0.1.0.
+/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out,
+/// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
+/// with its time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_unlock(
     lease: *const redlock_lease_t,

@@ -48,7 +48,7 @@ fn by_code(words: &[u8]) -> Option<FaultKind> {
 }
 
 /// Errors whose code says nothing (`ERR`), by how they begin.
-const PHRASES: [(&[u8], FaultKind); 13] = [
+const PHRASES: [(&[u8], FaultKind); 14] = [
     (b"max number of clients", FaultKind::Refused),
     (b"unknown command", FaultKind::Permanent),
     (b"unknown subcommand", FaultKind::Permanent),
@@ -58,6 +58,8 @@ const PHRASES: [(&[u8], FaultKind); 13] = [
     (b"value is not an integer", FaultKind::Permanent),
     (b"invalid expire time", FaultKind::Permanent),
     (b"operation not permitted", FaultKind::Permanent),
+    // What DELEX says where others say WRONGTYPE.
+    (b"Key should be of string type", FaultKind::Permanent),
     (b"Unknown Redis command called from", FaultKind::Permanent),
     (b"Script attempted to access a non local key", FaultKind::Permanent),
     (b"ACL failure in script", FaultKind::Permanent),

@@ -1,5 +1,6 @@
 /* NULL for every pointer of every function, numbers out of their range; what is written on failure, and what is not.
- * tests/c/check-header sees to it that every function of the header occurs here. */
+ * Those of options and of the event loop are in test_options.c and test_events.c; tests/c/check-header sees to it that no
+ * function is left out. */
 #include "support/fixture.h"
 
 /* What outputs hold before a call that must not write them. */

@@ -99,7 +99,9 @@ static void a_key_of_another_type_is_named_and_not_called_held(void **state)
         free(cluster_cli(f->cluster, node, "RPUSH", resource, "x", NULL));
     status = redlock_unlock_token(f->rl, resource, "t", &error);
     assert_int_equal(status, REDLOCK_E_CONFIG);
-    assert_contains(redlock_error_message(error), "WRONGTYPE");
+    /* DELEX has words of its own. */
+    if (strstr(redlock_error_message(error), "Key should be of string type") == NULL)
+        assert_contains(redlock_error_message(error), "WRONGTYPE");
     assert_int_equal(redlock_error_node_outcome(error, 0), REDLOCK_NODE_PERMANENT);
     redlock_error_free(error);
 }

@@ -64,13 +64,16 @@ fn watch_for_hangs(playing: &[AtomicU64; THREADS], running: &AtomicU64) {
     }
 }
 
+/// What happened in how many schedules, and the first that failed.
+type Found = (Summary, u64, Option<(u64, Violation)>);
+
 /// Plays `count` schedules, up to the first that fails.
 pub fn play_all(count: u64, setup: Setup) -> Outcome {
     let base = number_from_env("SEED_BASE").unwrap_or(1);
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let is_over = AtomicBool::new(false);
-    let found: Mutex<(Summary, u64, Option<(u64, Violation)>)> = Mutex::new(Default::default());
+    let found: Mutex<Found> = Mutex::default();
     let playing = [const { AtomicU64::new(u64::MAX) }; THREADS];
     let running = AtomicU64::new(THREADS as u64);
     std::thread::scope(|scope| {

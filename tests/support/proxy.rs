@@ -23,6 +23,7 @@ struct Direction {
     delay_us: AtomicU64,
     is_held: AtomicBool,
     is_dropped: AtomicBool,
+    drops_pushes: AtomicBool,
     bytes: AtomicU64,
     injected: Mutex<Injected>,
 }
@@ -104,6 +105,11 @@ impl Proxy {
     /// Throws away what the server answers from now on. Ended by [`Proxy::release`].
     pub fn drop_to_client(&self) {
         self.shared.to_client.is_dropped.store(true, SeqCst);
+    }
+
+    /// Takes the invalidation pushes out of what the server says; all replies pass.
+    pub fn drop_pushes(&self) {
+        self.shared.to_client.drops_pushes.store(true, SeqCst);
     }
 
     /// Ends holds and drops; what was held is delivered in order. Delays stay.
@@ -241,8 +247,14 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: &Direction, shared:
                 Ok(0) => ending = Some(Ending::Closed),
                 Ok(count) if !direction.is_dropped.load(SeqCst) => {
                     let due = Instant::now() + Duration::from_micros(direction.delay_us.load(SeqCst));
-                    held.push_back((due, buffer[..count].to_vec()));
-                    held_bytes += count;
+                    let mut bytes = buffer[..count].to_vec();
+                    if direction.drops_pushes.load(SeqCst) {
+                        cut_pushes(&mut bytes);
+                    }
+                    held_bytes += bytes.len();
+                    if !bytes.is_empty() {
+                        held.push_back((due, bytes));
+                    }
                 }
                 Ok(_) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -289,6 +301,18 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: &Direction, shared:
         let wait = due.filter(|_| !is_held && !blocked).unwrap_or(TICK).min(TICK);
         let reads = ending.is_none() && held_bytes < MAX_HELD_BYTES;
         poll(from, reads, to, blocked, wait);
+    }
+}
+
+/// Removes every complete invalidation of one key. Servers write them whole, and no token looks like one.
+fn cut_pushes(bytes: &mut Vec<u8>) {
+    const HEAD: &[u8] = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$";
+    while let Some(at) = bytes.windows(HEAD.len()).position(|window| window == HEAD) {
+        let rest = &bytes[at + HEAD.len()..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let length: usize = std::str::from_utf8(&rest[..digits]).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let end = (at + HEAD.len() + digits + 2 + length + 2).min(bytes.len());
+        bytes.drain(at..end);
     }
 }
 

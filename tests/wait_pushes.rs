@@ -1,0 +1,196 @@
+//! Waiting without the pushes that make it quick: dropped, cut off, not asked for, not allowed.
+
+mod support;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use redlock::engine::{Options, Protocol, Redlock};
+use support::locking::*;
+use support::{Cluster, Proxy, wait_for};
+
+/// How long after its release the lock is had by another handle's waiter. `disturb` comes in the middle of the wait.
+fn hand_over(holder: &Redlock, waiter: &Redlock, key: &str, disturb: impl FnOnce()) -> Duration {
+    let lease = lock(holder, key);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            let lease = waiter.lock(&request(key, 30_000)).expect("its turn");
+            let had = Instant::now();
+            lease.unlock().expect("ours");
+            had
+        });
+        thread::sleep(Duration::from_millis(300));
+        assert!(!waiting.is_finished());
+        disturb();
+        let released = Instant::now();
+        lease.unlock().expect("ours");
+        waiting.join().expect("no panic").saturating_duration_since(released)
+    })
+}
+
+#[test]
+fn with_pushes_a_waiter_does_not_poll() {
+    let cluster = Cluster::start(3);
+    let (holder, waiter) = (connect(&cluster), connect(&cluster));
+    let lease = lock(&holder, "quiet");
+    let sets = || cluster.iter().map(|node| calls(node, "set")).sum::<u64>();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| waiter.lock(&request("quiet", 30_000)).expect("its turn"));
+        thread::sleep(Duration::from_millis(300));
+        let before = sets();
+        thread::sleep(Duration::from_secs(5));
+        assert_eq!(sets(), before, "a waiter only waits");
+        let released = Instant::now();
+        lease.unlock().expect("ours");
+        waiting.join().expect("no panic").unlock().expect("ours");
+        assert!(released.elapsed() < Duration::from_millis(500), "{:?}", released.elapsed());
+    });
+}
+
+#[test]
+fn whoever_deletes_the_keys_wakes_the_waiters() {
+    let cluster = Cluster::start(3);
+    let (holder, waiter) = (connect(&cluster), connect(&cluster));
+    let lease = lock(&holder, "deleted");
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| waiter.lock(&request("deleted", 30_000)).expect("its turn"));
+        thread::sleep(Duration::from_millis(300));
+        let deleted = Instant::now();
+        cluster.iter().for_each(|node| assert_eq!(node.cli(&["DEL", "deleted"]), "1"));
+        waiting.join().expect("no panic").unlock().expect("ours");
+        assert!(deleted.elapsed() < Duration::from_millis(1_000), "{:?}", deleted.elapsed());
+    });
+    drop(lease);
+}
+
+#[test]
+fn a_waiter_whose_pushes_are_all_dropped_looks_again_by_itself() {
+    let cluster = Cluster::start(3);
+    let proxies: Vec<Proxy> = cluster.iter().map(|node| Proxy::to(node.port())).collect();
+    let holder = connect(&cluster);
+    let waiter = connect_with(&proxies.iter().map(Proxy::url).collect::<Vec<_>>(), &options());
+    let quick = hand_over(&holder, &waiter, "dropped", || {});
+    assert!(quick < Duration::from_millis(1_000), "{quick:?}");
+    proxies.iter().for_each(Proxy::drop_pushes);
+    let slow = hand_over(&holder, &waiter, "dropped", || {});
+    println!("with pushes {quick:?}, without {slow:?}");
+    assert!(slow > Duration::from_millis(1_000), "the pushes are really dropped: {slow:?}");
+    assert!(slow < Duration::from_millis(3_000), "{slow:?}");
+}
+
+#[test]
+fn connections_that_are_reset_in_the_middle_of_a_wait_are_watched_again() {
+    let cluster = Cluster::start(3);
+    let proxies: Vec<Proxy> = cluster.iter().map(|node| Proxy::to(node.port())).collect();
+    let holder = connect(&cluster);
+    let waiter = connect_with(&proxies.iter().map(Proxy::url).collect::<Vec<_>>(), &options());
+    for _ in 0..5 {
+        let took = hand_over(&holder, &waiter, "reset", || {
+            proxies.iter().for_each(Proxy::reset_all);
+            thread::sleep(Duration::from_millis(300));
+        });
+        assert!(took < Duration::from_millis(1_000), "{took:?}");
+        // At the same moment as the release: the push goes to a connection that is no more.
+        let took = hand_over(&holder, &waiter, "reset", || proxies.iter().for_each(Proxy::reset_all));
+        assert!(took < Duration::from_millis(3_000), "{took:?}");
+    }
+    let took = hand_over(&holder, &waiter, "reset", || {
+        for node in cluster.iter() {
+            node.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        }
+        thread::sleep(Duration::from_millis(300));
+    });
+    assert!(took < Duration::from_millis(1_000), "{took:?}");
+}
+
+#[test]
+fn tracking_that_is_switched_off_and_tables_that_overflow_only_cost_time() {
+    let cluster = Cluster::start_with(3, &["--tracking-table-max-keys", "1"]);
+    let (holder, waiter) = (connect(&cluster), connect(&cluster));
+    let others = connect(&cluster);
+    let elsewhere = lock(&others, "elsewhere");
+    let took = thread::scope(|scope| {
+        // Keeps evicting the waiter's key from the table, which is told as a change of it.
+        scope.spawn(|| _ = holder.lock(&request("elsewhere", 2_000)));
+        hand_over(&holder, &waiter, "overflow", || thread::sleep(Duration::from_millis(300)))
+    });
+    assert!(took < Duration::from_millis(3_000), "{took:?}");
+    elsewhere.unlock().expect("ours");
+}
+
+#[test]
+fn waiters_by_resp2_without_wake_and_without_the_right_to_track_win_by_trying_again() {
+    let cluster = Cluster::start(3);
+    for node in cluster.iter() {
+        assert_eq!(node.cli(&["ACL", "SETUSER", "plain", "on", ">secret", "~*", "+@all", "-client"]), "OK");
+    }
+    let holder = connect(&cluster);
+    let urls = cluster.urls();
+    let plain: Vec<String> = urls.iter().map(|url| url.replacen("redis://", "redis://plain:secret@", 1)).collect();
+    let waiters = [
+        connect_with(&urls, &Options { protocol: Protocol::Resp2, ..options() }),
+        connect_with(&urls, &Options { wake: false, ..options() }),
+        connect_with(&plain, &options()),
+    ];
+    for (waiter, name) in waiters.iter().zip(["RESP2", "no wake", "no right"]) {
+        let took = hand_over(&holder, waiter, "fallback", || {});
+        println!("{name}: {took:?}");
+        assert!(took < Duration::from_millis(1_000), "{name}: {took:?}");
+    }
+}
+
+/// Half of the servers push, half of the waiters can hear them.
+#[test]
+fn waiters_of_all_kinds_take_turns() {
+    let cluster = Cluster::start(3);
+    let urls = cluster.urls();
+    let handles: Vec<Redlock> = (0..6)
+        .map(|i| match i % 3 {
+            0 => connect_with(&urls, &Options { protocol: Protocol::Resp2, ..options() }),
+            1 => connect_with(&urls, &Options { wake: false, ..options() }),
+            _ => connect(&cluster),
+        })
+        .collect();
+    let end = Instant::now() + Duration::from_secs(4);
+    let each: Vec<u32> = thread::scope(|scope| {
+        let run = |handle: &Redlock| {
+            let mut rounds = 0;
+            while Instant::now() < end {
+                let lease = handle.lock(&request("kinds", -1)).expect("its turn");
+                thread::sleep(Duration::from_millis(3));
+                lease.unlock().expect("ours");
+                rounds += 1;
+                thread::sleep(Duration::from_millis(30));
+            }
+            rounds
+        };
+        let threads: Vec<_> = handles.iter().map(|handle| scope.spawn(move || run(handle))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    println!("{each:?}");
+    assert!(each.iter().all(|&rounds| rounds > 0), "{each:?}");
+    assert!(wait_for(Duration::from_secs(5), || cluster.holding("kinds") == 0));
+}
+
+/// A node that hangs for a moment keeps its part in waking the waiters.
+#[test]
+fn a_node_that_hung_wakes_waiters_again() {
+    let cluster = Cluster::start(3);
+    let holder = connect(&cluster);
+    let waiter = connect_with(&cluster.urls(), &short_options(100, 20_000));
+    for round in 0..2 {
+        let took = hand_over(&holder, &waiter, "hung", || {
+            for node in cluster.iter() {
+                node.stop();
+            }
+            // The waiter asks something meanwhile, and gets no answer in time.
+            let _ = waiter.inspect(b"hung");
+            cluster.iter().for_each(support::Node::cont);
+            assert!(wait_for(Duration::from_secs(5), || up_count(&waiter) == 3));
+        });
+        println!("round {round}: {took:?}");
+        assert!(took < Duration::from_millis(2_800), "{took:?}");
+    }
+    let took = hand_over(&holder, &waiter, "hung", || {});
+    assert!(took < Duration::from_millis(500), "{took:?}");
+}
