@@ -45,7 +45,7 @@ pub fn play(seed: u64, setup: Setup, is_told: bool) -> (World, Option<Violation>
 }
 
 /// A schedule that takes longer than this hangs inside the library.
-const HANGS: Duration = Duration::from_secs(2);
+const HANGS: Duration = Duration::from_secs(20);
 
 /// Ends the process if one thread stays at one schedule.
 fn watch_for_hangs(playing: &[AtomicU64; THREADS], running: &AtomicU64) {
