@@ -41,6 +41,8 @@ impl Machine {
         })));
         if may_wait && !self.resources.join(&key, op) {
             self.rest_until(op, Phase::Queued, deadline_mono_ns);
+        } else if may_wait && self.resources.is_others_turn(&key, cx.now.mono_ns) {
+            self.give_way(cx, op);
         } else {
             self.runnable.push_back(op);
         }
@@ -294,6 +296,7 @@ impl Machine {
         self.resources.hold(&lease.key, acquired);
         self.stats.acquired += 1;
         if let Some(Op::Lock(lock)) = self.ops.get(op) {
+            lease.had_rivals = lock.has_rivals;
             self.stats.acquire_ns_sum += cx.now.mono_ns.saturating_sub(lock.submitted.mono_ns);
             if lock.params.auto_extend {
                 lease.auto = Some(Auto::new(lock.params.ttl_ms, lock.params.max_hold_ms, cx.now));

@@ -46,6 +46,8 @@ pub struct Lease {
     pub fencing: Option<Box<Fencing>>,
     /// A release has been queued; the key must not be set anywhere again.
     pub is_releasing: bool,
+    /// Others wanted it when it was acquired.
+    pub had_rivals: bool,
     /// Its owner is told at once when it is over.
     pub is_watched: bool,
     /// Operations that wait for its end.
@@ -74,6 +76,7 @@ impl Lease {
             unsure: NodeSet::default(),
             fencing: None,
             is_releasing: false,
+            had_rivals: false,
             is_watched: false,
             loss_waiters: Vec::new(),
             auto: None,

@@ -37,6 +37,10 @@ impl Machine {
         for (node, debt) in debts {
             self.ask_release(cx, op, node, debt);
         }
+        let others_until_mono_ns = cx.now.mono_ns.saturating_add(self.courtesy_ns());
+        if self.leases.get(lease_key).is_some_and(|lease| lease.had_rivals) {
+            self.resources.others_turn(&key, others_until_mono_ns);
+        }
         self.resources.let_go(&key, lease_key);
         self.hint_released(&key);
         self.wake_loss_waiters(lease_key);

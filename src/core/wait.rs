@@ -94,6 +94,22 @@ impl Machine {
         self.rest_until(op, Phase::Settle, Some(until));
     }
 
+    /// This handle has just released a lock that others wait for. They hear of it a moment later, and by then whoever
+    /// asks again at once has it again: without this the same process may win for ever.
+    pub(super) fn give_way(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let courtesy_ns = self.courtesy_ns();
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            lock.has_rivals = true;
+        }
+        let until = cx.now.mono_ns.saturating_add(courtesy_ns / 2).saturating_add(cx.entropy.up_to(courtesy_ns / 2));
+        self.rest_until(op, Phase::Settle, Some(until));
+    }
+
+    /// How long the others are given to find a released lock free.
+    pub(super) fn courtesy_ns(&self) -> u64 {
+        self.patience_ns().saturating_mul(2)
+    }
+
     /// Waits for pushes if enough nodes send them, else for a while.
     pub(super) fn rest(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
