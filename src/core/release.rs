@@ -28,12 +28,12 @@ impl Machine {
             return op;
         }
         let was_held = lease.is_held(self.quorum, cx.now);
+        self.stats.lost += u64::from(!was_held && lease.stage == Stage::Acquired(LeaseState::Held));
         lease.is_releasing = true;
         lease.stage = Stage::Acquired(if was_held { LeaseState::Released } else { LeaseState::Lost });
         let key = lease.key.clone();
         let debts: Vec<(NodeId, Debt)> =
             lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config))).collect();
-        self.stats.lost += u64::from(!was_held);
         for (node, debt) in debts {
             self.ask_release(cx, op, node, debt);
         }

@@ -10,7 +10,7 @@ use crate::core::operation::{Completion, Input, LeaseKey, OpKey, Operation, Outp
 use crate::core::report::{Failure, Status};
 use crate::core::request::{Fault, NodeId};
 use crate::core::time::Now;
-use crate::net::sys::{Inherited, PollFd};
+use crate::net::sys::{self, Inherited, PollFd};
 use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
@@ -188,6 +188,7 @@ impl State {
             }
         }
         if self.machine.is_due(now) {
+            self.look_again(now);
             self.handle(now, Input::Tick);
         }
         for node in 0..self.links.len() {
@@ -195,6 +196,19 @@ impl State {
                 self.advance(now, node);
             }
         }
+    }
+
+    /// Reads once more before anybody is judged late: this process may have been stopped since it looked, and what
+    /// had arrived by `now` must count.
+    fn look_again(&mut self, now: Now) {
+        let mut set = self.poll_set(None);
+        let _ = sys::poll(&mut set.fds, Some(0));
+        for (&node, fd) in set.nodes.iter().zip(&set.fds) {
+            if fd.is_readable() {
+                self.read(now, node);
+            }
+        }
+        self.keep_poll_set(set);
     }
 
     /// Takes the steps that need no waiting, then reads: bytes may have come with the end of a TLS handshake, for
