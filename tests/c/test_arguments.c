@@ -320,6 +320,81 @@ static void an_inspection_needs_a_resource_and_a_place(void **state)
     assert_int_equal(length, 4711);
 }
 
+static void the_event_loop_needs_a_handle(void **state)
+{
+    struct fixture *f = *state;
+    redlock_request_t *request = redlock_request_new();
+
+    assert_int_equal(redlock_fd(NULL), REDLOCK_E_INVALID);
+    assert_int_equal(redlock_timeout_ms(NULL), -1);
+    INVALID(redlock_process(NULL));
+    assert_null(redlock_next_event(NULL));
+#define CALL(error) redlock_submit_lock(NULL, request, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_lock(f->rl, NULL, error)
+    REFUSES(CALL);
+#undef CALL
+    /* Neither resource nor ttl. */
+#define CALL(error) redlock_submit_lock(f->rl, request, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_unlock(NULL, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_extend(NULL, 1000, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_unlock_token(NULL, "r", "t", 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_unlock_token(f->rl, NULL, "t", 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_unlock_token(f->rl, "r", "", 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_unlock_token_bytes(f->rl, "r", 1, NULL, 1, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_extend_token(f->rl, "r", NULL, 1000, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_extend_token(f->rl, "r", "t", 0, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_extend_token_bytes(f->rl, NULL, 1, "t", 1, 1000, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_inspect(f->rl, NULL, 1, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_submit_inspect_bytes(f->rl, NULL, 0, 1, error)
+    REFUSES(CALL);
+#undef CALL
+    INVALID(redlock_request_set_auto_extend(NULL, 1));
+    INVALID(redlock_request_set_auto_extend(request, 2));
+    INVALID(redlock_request_set_max_hold_ms(NULL, 1));
+    OK(redlock_request_set_max_hold_ms(request, 0));
+    INVALID(redlock_lease_wait_lost(NULL, 0));
+    redlock_request_free(request);
+}
+
+static void an_event_that_is_null_says_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(redlock_event_kind(NULL), 0);
+    assert_int_equal(redlock_event_tag(NULL), 0);
+    assert_int_equal(redlock_event_status(NULL), REDLOCK_OK);
+    assert_int_equal(redlock_event_work(NULL), 0);
+    assert_null(redlock_event_error(NULL));
+    assert_null(redlock_event_take_lease(NULL));
+    assert_null(redlock_event_take_inspect(NULL));
+    assert_int_equal(redlock_event_node(NULL), -1);
+    assert_int_equal(redlock_event_node_is_up(NULL), 0);
+    redlock_event_free(NULL);
+}
+
 static void counters_that_are_null_are_zero(void **state)
 {
     static uint64_t (*const of_handle[])(const redlock_stats_t *) = {
@@ -409,6 +484,8 @@ int main(void)
         cmocka_unit_test(a_request_keeps_what_it_had_when_a_setter_refuses),
         cmocka_unit_test(an_error_that_is_null_says_nothing),
         cmocka_unit_test(an_inspection_needs_a_resource_and_a_place),
+        cmocka_unit_test(the_event_loop_needs_a_handle),
+        cmocka_unit_test(an_event_that_is_null_says_nothing),
         cmocka_unit_test(counters_that_are_null_are_zero),
         cmocka_unit_test(every_text_is_there_also_for_numbers_that_mean_nothing),
         cmocka_unit_test(on_success_no_error_object_is_written),
