@@ -186,7 +186,10 @@ fn the_library_carries_its_soname_and_cannot_be_unloaded() {
 fn the_examples_compile_without_a_warning() {
     let folder = fs::read_dir(root().join("examples-c")).expect("examples-c is there");
     let files = folder.map(|entry| entry.expect("readable").path());
-    let examples: Vec<_> = files.filter(|path| path.extension() == Some(OsStr::new("c"))).collect();
+    // The examples of event loops need the loops' libraries; the examples' own suite builds those.
+    let needs_a_loop = |path: &Path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"loop_"));
+    let is_c = |path: &Path| path.extension() == Some(OsStr::new("c"));
+    let examples: Vec<_> = files.filter(|path| is_c(path) && !needs_a_loop(path)).collect();
     assert!(examples.len() >= 5, "{examples:?}");
     for compiler_name in available(&C_COMPILERS) {
         for example in &examples {
