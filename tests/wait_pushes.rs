@@ -194,3 +194,28 @@ fn a_node_that_hung_wakes_waiters_again() {
     let took = hand_over(&holder, &waiter, "hung", || {});
     assert!(took < Duration::from_millis(500), "{took:?}");
 }
+
+/// Two that take turns as fast as they can lose races at the first-asked node all the time. What they had read of the
+/// other nodes before is out of date then; not to read it again costs the two seconds of the fall-back.
+#[test]
+fn a_lost_race_is_not_slept_over() {
+    let cluster = Cluster::start(5);
+    let handles = [connect(&cluster), connect(&cluster)];
+    let slowest = thread::scope(|scope| {
+        let threads = handles.each_ref().map(|handle| {
+            scope.spawn(move || {
+                let mut slowest = Duration::ZERO;
+                for _ in 0..400 {
+                    let asked = Instant::now();
+                    let lease = handle.lock(&request("ping-pong", 30_000)).expect("its turn");
+                    slowest = slowest.max(asked.elapsed());
+                    lease.unlock().expect("ours");
+                    thread::sleep(Duration::from_micros(500));
+                }
+                slowest
+            })
+        });
+        threads.map(|thread| thread.join().expect("no panic")).into_iter().max()
+    });
+    assert!(slowest < Some(Duration::from_millis(1_500)), "{slowest:?}");
+}

@@ -154,8 +154,8 @@ pub struct Node {
     pub connections: u64,
     /// It sends invalidation pushes.
     pub tracks: bool,
-    /// How long its replies take, smoothed, and by how much that varies (RFC 6298).
-    rtt_ns: Option<(u64, u64)>,
+    /// How long its quick replies take, smoothed.
+    reply_ns: Option<u64>,
 }
 
 impl Node {
@@ -178,7 +178,7 @@ impl Node {
             debts_due_mono_ns: None,
             connections: 0,
             tracks: false,
-            rtt_ns: None,
+            reply_ns: None,
         }
     }
 
@@ -224,20 +224,20 @@ impl Node {
         self.unsent = 0;
     }
 
-    /// A reply took this long.
+    /// A reply took this long. Quick ones tell more: one that waited in the socket until somebody came to read it
+    /// looks slow, and for a handle that is seldom used that is most of them.
     pub fn measure(&mut self, sample_ns: u64) {
-        self.rtt_ns = Some(match self.rtt_ns {
-            None => (sample_ns, sample_ns / 2),
-            Some((mean_ns, spread_ns)) => {
-                ((7 * mean_ns + sample_ns) / 8, (3 * spread_ns + mean_ns.abs_diff(sample_ns)) / 4)
-            }
+        self.reply_ns = Some(match self.reply_ns {
+            None => sample_ns,
+            Some(usual_ns) if sample_ns < usual_ns => usual_ns - (usual_ns - sample_ns) / 4,
+            Some(usual_ns) => usual_ns.saturating_add((sample_ns - usual_ns).min(usual_ns) / 32),
         });
     }
 
-    /// Nearly every reply comes within this.
+    /// Nearly every reply of a node that is well comes within this.
     #[must_use]
     pub fn usual_reply_ns(&self) -> Option<u64> {
-        self.rtt_ns.map(|(mean_ns, spread_ns)| mean_ns.saturating_add(4 * spread_ns))
+        self.reply_ns.map(|quick_ns| quick_ns.saturating_mul(4))
     }
 
     /// The oldest request that nobody gave up yet is late. Its place in the order stays; a release remains owed, but

@@ -6,7 +6,7 @@
 
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::{Asker, Link};
+use super::node::{Asker, Link, Node};
 use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
 use super::quorum::NodeSet;
@@ -25,6 +25,9 @@ const REREAD_MS: u64 = 2_000;
 /// Waiters for the same dead holder do not wake up in the same millisecond.
 const EXPIRY_JITTER_NS: u64 = 5 * NS_PER_MS;
 
+/// A handle does not hold back longer than this for others who want what it has just released.
+const COURTESY_MAX_NS: u64 = 10 * NS_PER_MS;
+
 /// How long a node is given to answer before anything is known about its speed.
 const UNKNOWN_REPLY_NS: u64 = 10 * NS_PER_MS;
 
@@ -37,11 +40,15 @@ pub struct Watch {
     free: NodeSet,
     /// When the key ends on the others, on the wait clock, as far as known.
     free_at_mono_ns: [Option<u64>; MAX_NODES],
+    /// Until then others may take it first, unless they have done so already; on the wait clock.
+    gives_way_until_mono_ns: Option<u64>,
 }
 
 impl Watch {
-    /// What was believed about the nodes is about to be tried.
+    /// What was believed about the nodes is about to be tried. Should that fail, those that were believed free are read
+    /// again, also where they would still announce a change: not all of them may have been asked.
     pub(super) fn begin_attempt(&mut self) {
+        self.free.iter().for_each(|node| self.armed.remove(node));
         self.free = NodeSet::default();
     }
 
@@ -98,28 +105,37 @@ impl Machine {
     /// asks again at once has it again: without this the same process may win for ever.
     pub(super) fn give_way(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let courtesy_ns = self.courtesy_ns();
+        let until = cx.now.mono_ns.saturating_add(courtesy_ns / 2).saturating_add(cx.entropy.up_to(courtesy_ns / 2));
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.has_rivals = true;
+            lock.watch.gives_way_until_mono_ns = Some(until);
         }
-        let until = cx.now.mono_ns.saturating_add(courtesy_ns / 2).saturating_add(cx.entropy.up_to(courtesy_ns / 2));
-        self.rest_until(op, Phase::Settle, Some(until));
+        if self.can_watch(op) {
+            self.watch(cx, op);
+        } else {
+            self.rest_until(op, Phase::Settle, Some(until));
+        }
     }
 
     /// How long the others are given to find a released lock free.
     pub(super) fn courtesy_ns(&self) -> u64 {
-        self.patience_ns().saturating_mul(2)
+        self.usual_reply_ns().saturating_mul(2).min(COURTESY_MAX_NS)
     }
 
     /// Waits for pushes if enough nodes send them, else for a while.
     pub(super) fn rest(&mut self, cx: &mut Context<'_>, op: OpKey) {
-        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
-        let trackers = self.nodes.iter().filter(|node| node.tracks && node.link == Link::Up).count();
-        let is_short_enough = lock.params.key.len() <= WATCHED_KEY_BYTES_MAX;
-        if self.config.wake && is_short_enough && trackers >= self.quorum {
+        if self.can_watch(op) {
             self.watch(cx, op);
         } else {
             self.pause(cx, op);
         }
+    }
+
+    fn can_watch(&self, op: OpKey) -> bool {
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return false };
+        let trackers = self.nodes.iter().filter(|node| node.tracks && node.link == Link::Up).count();
+        let is_short_enough = lock.params.key.len() <= WATCHED_KEY_BYTES_MAX;
+        self.config.wake && is_short_enough && trackers >= self.quorum
     }
 
     /// Has the nodes announce changes of the key, and reads what it is now: whatever happens after the reading is
@@ -163,6 +179,8 @@ impl Machine {
             _ if !is_watching => lock.watch.armed.remove(from),
             Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
+                // Somebody else has it: they had their turn.
+                lock.watch.gives_way_until_mono_ns = None;
                 lock.left_ms[from] = Some(*left_ms);
                 let end = cx.now.mono_after_ms(*left_ms);
                 let end = if announces { end } else { end.min(retry_at) };
@@ -241,7 +259,11 @@ impl Machine {
             return;
         }
         if lock.watch.free.len() >= self.quorum {
-            self.runnable.push_back(op);
+            let gives_way_until = lock.watch.gives_way_until_mono_ns.filter(|&until| until > cx.now.mono_ns);
+            match gives_way_until {
+                Some(until) => self.rest_until(op, Phase::Watch, Some(until)),
+                None => self.runnable.push_back(op),
+            }
             return;
         }
         let mut ends: Vec<u64> = lock.watch.free_at_mono_ns.iter().flatten().copied().collect();
@@ -312,9 +334,14 @@ impl Machine {
 
     /// How long a first-asked node may be silent before the next one is asked: twice what its slowest usual reply takes.
     pub(super) fn patience_ns(&self) -> u64 {
-        let usual = self.nodes.iter().filter(|node| node.is_up()).filter_map(super::node::Node::usual_reply_ns).max();
         let most_ns = self.config.node_timeout_ms.saturating_mul(NS_PER_MS);
-        usual.unwrap_or(UNKNOWN_REPLY_NS).saturating_mul(2).clamp(NS_PER_MS.min(most_ns), most_ns)
+        self.usual_reply_ns().saturating_mul(2).clamp(NS_PER_MS.min(most_ns), most_ns)
+    }
+
+    /// Nearly every reply of every node that is up comes within this.
+    fn usual_reply_ns(&self) -> u64 {
+        let usual = self.nodes.iter().filter(|node| node.is_up()).filter_map(Node::usual_reply_ns).max();
+        usual.unwrap_or(UNKNOWN_REPLY_NS)
     }
 }
 
