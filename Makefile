@@ -15,7 +15,7 @@ RELEASE := $(TARGET)/release
 VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -1)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # How a program in the tree links the library it was built beside.
-LINK := -L$(RELEASE) -lredlock -Wl,-rpath,$(RELEASE) -pthread
+LINK := -L$(RELEASE) -lredlock -Wl,--enable-new-dtags,-rpath,$(RELEASE) -pthread
 
 # The examples of event loops are built where pkg-config finds the library of the loop.
 LIBRARY_OF_loop_uv := libuv
@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-examples test-interop test-servers examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-examples test-interop test-servers sim mutants soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -64,8 +64,20 @@ test-examples: ## the examples, also under valgrind
 test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI
 	@tools/test interop
 
-test-servers: ## the lock suites on Redis 6.2 and 8.0, Valkey 8.1 and 9
-	@tools/test servers
+test-servers: ## the C and Rust tests on Redis 6.2, 8.0 and 8.6, Valkey 8.1 and 9
+	@tools/test servers servers_rust
+
+SIM := $(CARGO) test --quiet --profile sim --no-default-features --test sim
+
+sim: ## simulated schedules: SEEDS=100000; SEED=n replays one
+	@$(if $(SEED),SIM_SEED=$(SEED) RUST_BACKTRACE=0) SEEDS=$(or $(SEEDS),100000) $(SIM) -- --exact --nocapture no_schedule_breaks_a_promise
+
+mutants: ## seeded protocol faults that the simulator must find
+	@$(SIM) --features mutants -- --exact --nocapture mutants::every_seeded_fault_is_found
+
+soak: ## real servers and clients under faults: MINUTES=10 SEED=1
+	@MINUTES=$(or $(MINUTES),10) SEED=$(SEED) $(CARGO) test --quiet --test soak -- --exact --nocapture \
+		under_real_faults_one_client_holds_the_lock_and_no_fenced_update_is_lost
 
 examples: build ## examples-c/ into target/examples-c/
 	@$(MAKE) --no-print-directory -s $(EXAMPLES)

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "contestants.h"
+#include "handover.h"
 #include "report.h"
 
 enum { QUORUM_NODES = 5 };
@@ -265,6 +266,39 @@ static void report_size(struct bench *bench, const char *what, const char *file,
         report_value(bench->report, what, (double)info.st_size / 1000.0, " kB", GOAL_AT_MOST, limit_kb);
 }
 
+/* Beside clients of the same library that only poll, as other libraries do. */
+static int scenario_handover(struct bench *bench)
+{
+    static const unsigned clients[] = {2, 8, 64};
+    if (bench->floor_only || contestant_library("", 'L', 1).open == NULL) {
+        report_note(bench->report, "left out: needs the library");
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
+        struct handover woken, polling;
+        double seconds = bench->seconds * 3;
+        char what[80];
+        if (handover_measure(&bench->nodes, clients[i], 1, 200, seconds, &woken) != 0 ||
+            handover_measure(&bench->nodes, clients[i], 0, 10, seconds, &polling) != 0)
+            return -1;
+        snprintf(what, sizeof what, "%2u clients woken by push: p50", clients[i]);
+        report_value(bench->report, what, woken.p50_us, " us", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "%2u clients woken by push: p99", clients[i]);
+        report_value(bench->report, what, woken.p99_us, " us", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "%2u clients woken by push: hand-overs", clients[i]);
+        report_value(bench->report, what, woken.per_s, " /s", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "%2u clients woken by push: attempts each", clients[i]);
+        report_value(bench->report, what, woken.attempts_per_handover, "", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "%2u clients polling every 10 ms: p50", clients[i]);
+        report_value(bench->report, what, polling.p50_us, " us", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "%2u clients polling every 10 ms: p99", clients[i]);
+        report_value(bench->report, what, polling.p99_us, " us", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "%2u clients polling every 10 ms: hand-overs", clients[i]);
+        report_value(bench->report, what, polling.per_s, " /s", GOAL_NONE, 0);
+    }
+    return 0;
+}
+
 static int scenario_memory(struct bench *bench)
 {
     char program[PATH_MAX], *argv[NODES_MAX + 2] = {program};
@@ -303,6 +337,7 @@ static const struct scenario {
     {"far", "10 ms round trip", scenario_far},
     {"threads8", "8 threads, distinct resources", scenario_threads8},
     {"threads64", "64 threads, distinct resources", scenario_threads64},
+    {"handover", "one lock that all want and nobody holds for long", scenario_handover},
     {"memory", "memory and size", scenario_memory},
 };
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof SCENARIOS[0] };

@@ -19,12 +19,14 @@
 //
 // While a lease is held and its time is not over, no other client that follows the same rules gets the same
 // lock, as long as
-//   - fewer than a quorum (N/2 + 1) of the servers lose their state or have their clock stepped,
+//   - of the h servers that hold it (redlock_lease_node_count_held()) fewer than h − ⌊(N−1)/2⌋ lose
+//     their state or have their clock stepped: fewer than a quorum (N/2 + 1) when all N hold it,
 //   - the rates of all clocks stay within the drift that was configured, and
 //   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //     long work.
 //
-// A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+// A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
+// a fencing token: redlock_lease_fence().
 //
 // All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 // ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
@@ -315,8 +317,9 @@ redlock_status_t redlock_cancel(const redlock_t *rl, uint64_t tag);
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
-/// somebody else may have had it meanwhile. REDLOCK_E_UNKNOWN if too few nodes answered: the key goes as soon
-/// as they do, at the latest with its time. Since 0.1.0.
+/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out,
+/// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
+/// with its time. Since 0.1.0.
 redlock_status_t redlock_unlock(const redlock_lease_t *lease, redlock_error_t **error);
 
 /// Makes the lock last ttl_ms from now on, where that is longer than what it has left; it is never shortened.
@@ -344,6 +347,14 @@ const char *redlock_lease_token(const redlock_lease_t *lease, size_t *length);
 ///
 /// NULL where lease is NULL; length is untouched then. Since 0.1.0.
 const char *redlock_lease_resource(const redlock_lease_t *lease, size_t *length);
+
+/// The fencing token: a number above 0 and below 2^53, larger than that of every lease on the same resource that
+/// was taken before this one, wherever. 0 where none was asked for (redlock_request_set_fence()) or lease is NULL.
+///
+/// A process that is stopped after it has looked at redlock_lease_remaining_ms() can still write late. Send this
+/// number with every write, and let the resource remember the largest it has seen and reject smaller ones: then
+/// such a write does no harm. It stays the same when the lease is extended. Since 0.1.0.
+uint64_t redlock_lease_fence(const redlock_lease_t *lease);
 
 /// For how many more milliseconds the lock is ours; 0 or less when it is over, released, or lease is NULL. No
 /// server is asked. Since 0.1.0.
@@ -387,8 +398,9 @@ void redlock_lease_free(redlock_lease_t *lease);
 /// rl, resource, token: not NULL.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's, REDLOCK_E_UNKNOWN if
-/// too few nodes answered. Since 0.1.0.
+/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's,
+/// REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
+/// mixed reasons. Since 0.1.0.
 redlock_status_t redlock_unlock_token(const redlock_t *rl,
                                       const char *resource,
                                       const char *token,
@@ -469,6 +481,24 @@ redlock_status_t redlock_request_set_token(redlock_request_t *request, const cha
 /// redlock_request_set_token() for any bytes, at least one; NULL and 0 for fresh tokens. Since 0.1.0.
 redlock_status_t redlock_request_set_token_bytes(redlock_request_t *request, const void *token, size_t token_len);
 
+/// 1: a fencing token comes with the lease: redlock_lease_fence(). 0: none does (the default).
+///
+/// All who lock the resource must ask for one. It takes no further round trip, except when nodes disagree about
+/// the number. Each node keeps a counter beside the lock, for a day after it was last used, under the name
+/// `{key}:redlock-fence`, or `key:redlock-fence` where the key has a {tag}. Resources may not end in
+/// ":redlock-fence".
+///
+/// Tokens grow, whatever the clocks say, as long as the nodes keep their counters. Where one is lost (restart
+/// without data, a day without use), the server's time takes its place: then tokens grow as long as the servers'
+/// clocks agree within max_ttl_ms and restarted nodes are guarded (redlock_options_set_restart_guard()). A node
+/// whose clock or counter is ahead of the nodes' median by more than max_ttl_ms (10 s where that is not set) gets
+/// no vote: one wrong clock would otherwise set the counter for ever. After FLUSH nothing is promised. Release by
+/// redlock_unlock_token() is as good as any; extension by redlock_extend_token() does not lengthen the counters' life.
+///
+/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// +pexpire on the key and on the counter. Since 0.1.0.
+redlock_status_t redlock_request_set_fence(redlock_request_t *request, int32_t fence);
+
 /// A number by which redlock_cancel() can end the operation, and which the events of redlock_submit_lock() and its lease
 /// carry; several may carry the same. 0 for none (the default). Since 0.1.0.
 redlock_status_t redlock_request_set_tag(redlock_request_t *request,
@@ -505,11 +535,13 @@ redlock_status_t redlock_request_set_max_hold_ms(redlock_request_t *request,
 #define REDLOCK_GUARD_OFF 0
 
 /// redlock_options_set_restart_guard(): a node that restarts while this handle knows it does not vote before
-/// all leases that it may have forgotten are over. The default.
+/// all leases that it may have forgotten are over. A handle made after the restart does not know of it. The
+/// default.
 #define REDLOCK_GUARD_SEEN 1
 
-/// redlock_options_set_restart_guard(): as before, and a node that is new to this handle must have been up that
-/// long.
+/// redlock_options_set_restart_guard(): a node votes only when it has certainly been running for max_ttl_ms:
+/// this handle has known it for so long, or it says so and its clock is within 500 ms of the nodes' median. A
+/// node whose maxmemory-policy evicts keys, or that hides INFO, is refused. Needs max_ttl_ms.
 #define REDLOCK_GUARD_STRICT 2
 
 /// New options, all at their defaults. Never NULL, except after a defect in the library. Since 0.1.0.
@@ -557,8 +589,14 @@ redlock_status_t redlock_options_set_key_prefix_bytes(redlock_options_t *options
 /// Since 0.1.0.
 redlock_status_t redlock_options_set_max_ttl_ms(redlock_options_t *options, uint64_t max_ttl_ms);
 
-/// When a node that restarted, perhaps without its data, may vote again: one of the REDLOCK_GUARD_ values.
-/// Default REDLOCK_GUARD_SEEN. Since 0.1.0.
+/// When a node that restarted may vote again: one of the REDLOCK_GUARD_ values. Default REDLOCK_GUARD_SEEN.
+///
+/// A node that comes back empty would grant locks that are held. It is asked all the same, but does not count
+/// until it has been running for max_ttl_ms and the drift, which is until all leases that it may have forgotten
+/// are over; the same goes for one that comes back with its data, which may not be all of it. Until then the
+/// error says REDLOCK_NODE_GUARDED and "restarted 3.2 s ago; no vote for 6.8 s more". So restart one node at a
+/// time, max_ttl_ms apart. Without max_ttl_ms the largest ttl that this handle has been asked for takes its
+/// place, which is too short where others use longer ones. Since 0.1.0.
 redlock_status_t redlock_options_set_restart_guard(redlock_options_t *options, int32_t restart_guard);
 
 /// 1: servers that can are asked to tell waiters when a lock is free (the default). 0: waiters only retry.
@@ -1012,6 +1050,12 @@ const char *redlock_stats_node_url(const redlock_stats_t *stats, size_t node);
 
 /// 1 if a node, counted from 0, is connected and answers in time, else 0. Since 0.1.0.
 int32_t redlock_stats_node_is_up(const redlock_stats_t *stats, size_t node);
+
+/// What a person should know about a node, counted from 0, in English: why it does not vote ("restarted 3.2 s
+/// ago; no vote for 6.8 s more", "no answer for 1200 ms", a connection error), or what is wrong with it (it may
+/// evict locks when its memory is full; it hides INFO, so that its restarts cannot be seen). "" where all is well.
+/// Borrowed from stats. NULL where stats is NULL or has no such node. Since 0.1.0.
+const char *redlock_stats_node_note(const redlock_stats_t *stats, size_t node);
 
 /// Requests sent to a node, counted from 0. Since 0.1.0.
 uint64_t redlock_stats_node_requests(const redlock_stats_t *stats, size_t node);

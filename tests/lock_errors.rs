@@ -11,7 +11,8 @@ use redlock::engine::{Error, LockRequest, Options, Redlock};
 use support::locking::*;
 use support::{Cluster, Node, resource, wait_for};
 
-const FOR_EVER: i64 = -1;
+/// A wait that is hopeless must end long before.
+const LONG: i64 = 30_000;
 
 /// Every one of these nodes, and no other, is named with these words, and nobody says "held".
 #[track_caller]
@@ -45,7 +46,7 @@ fn minority_and_majority(spoil: impl Fn(&Node), status: Status, words: &str) -> 
     assert_eq!(error.status, status, "{error}");
     assert_blamed(&error, &[0, 2], words);
     if status == Status::Config {
-        let error = at_the_speed_of_the_others(|| handle.lock(&request(&key, FOR_EVER))).expect_err("hopeless");
+        let error = at_the_speed_of_the_others(|| handle.lock(&request(&key, LONG))).expect_err("hopeless");
         assert_eq!(error.status, Status::Config, "{error}");
     } else {
         let error = handle.lock(&request(&key, 100)).expect_err("one of three nodes, for long");
@@ -61,10 +62,10 @@ fn a_wrong_password_is_a_configuration_error() {
     let cluster = Cluster::start_with(3, &["--requirepass", "right"]);
     let wrong: Vec<String> = cluster.urls().iter().map(|url| url.replace("right", "wr0ng")).collect();
     let handle = Redlock::new(&wrong, &options()).expect("only the server knows");
-    let error = at_the_speed_of_the_others(|| handle.lock(&request("password", FOR_EVER))).expect_err("hopeless");
+    let error = at_the_speed_of_the_others(|| handle.lock(&request("password", LONG))).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
     assert!(error.message.contains("WRONGPASS") && !error.message.contains("wr0ng"), "{error}");
-    let error = at_the_speed_of_the_others(|| handle.wait_ready(FOR_EVER)).expect_err("hopeless");
+    let error = at_the_speed_of_the_others(|| handle.wait_ready(LONG)).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
 
     let one_wrong = [cluster[0].url(), wrong[1].clone(), cluster[2].url()];
@@ -77,7 +78,7 @@ fn a_missing_password_is_a_configuration_error() {
     let cluster = Cluster::start_with(3, &["--requirepass", "right"]);
     let bare: Vec<String> = cluster.urls().iter().map(|url| url.replace(":right@", "")).collect();
     let handle = Redlock::new(&bare, &options()).expect("only the server knows");
-    let error = at_the_speed_of_the_others(|| handle.lock(&request("password", FOR_EVER))).expect_err("hopeless");
+    let error = at_the_speed_of_the_others(|| handle.lock(&request("password", LONG))).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
     assert!(error.message.contains("NOAUTH") && !error.message.contains("held"), "{error}");
 
@@ -137,7 +138,7 @@ fn a_node_that_became_a_replica_does_not_vote() {
     assert!(!error.message.contains("held"), "{error}");
 
     let handle = Redlock::new(&cluster.urls(), &options()).expect("only the servers know");
-    let error = at_the_speed_of_the_others(|| handle.lock(&request("replica", FOR_EVER))).expect_err("hopeless");
+    let error = at_the_speed_of_the_others(|| handle.lock(&request("replica", LONG))).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
     assert_blamed(&error, &[0, 1], "is a replica");
 }
@@ -228,6 +229,7 @@ fn nodes_busy_with_a_script_do_not_vote() {
     assert_blamed(&error, &[0, 1], "BUSY");
     for node in [&cluster[0], &cluster[1]] {
         assert_eq!(node.cli(&["SCRIPT", "KILL"]), "OK");
+        assert!(wait_for(Duration::from_secs(5), || !node.cli(&["GET", "x"]).starts_with("BUSY")));
     }
     let lease = handle.lock(&request(&key, 30_000)).expect("no longer busy");
     lease.unlock().expect("released");
@@ -243,6 +245,9 @@ fn a_key_of_another_type_is_a_configuration_error_and_not_held() {
     }
     let wanted = LockRequest { explain: true, ..request("list", 0) };
     let error = at_the_speed_of_the_others(|| handle.lock(&wanted)).expect_err("two of three nodes have a list");
+    assert_eq!(error.status, Status::Config, "{error}");
+    assert_blamed(&error, &[0, 1], "WRONGTYPE");
+    let error = at_the_speed_of_the_others(|| handle.lock(&request("list", LONG))).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
     assert_blamed(&error, &[0, 1], "WRONGTYPE");
     assert!(wait_for(Duration::from_secs(2), || cluster[2].cli(&["EXISTS", "list"]) == "0"), "cleaned up");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Lease, LeaseState, LockRequest, Redlock};
 use support::locking::*;
-use support::{Cluster, resource, wait_for};
+use support::{Cluster, Proxy, resource, wait_for};
 
 /// Takes a lock of this life at the first attempt.
 fn lock_for(handle: &Redlock, resource: &str, ttl_ms: u64) -> Lease {
@@ -138,6 +138,26 @@ fn a_node_that_lost_the_key_gets_it_again_after_a_confirmed_extension() {
     assert_eq!(cluster[0].get(&key).as_deref(), Some(lease.token()));
     lease.unlock().expect("ours");
     assert_gone(&cluster, &key);
+}
+
+#[test]
+fn a_node_that_comes_back_after_the_extension_gets_the_key_too() {
+    let cluster = Cluster::start(3);
+    let proxy = Proxy::to(cluster[0].port());
+    let handle = connect_with(&[proxy.url(), cluster[1].url(), cluster[2].url()], &options());
+    let key = resource("comes-back");
+    let lease = lock(&handle, &key);
+    assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 3 && lease.node_count_held() == 3));
+    assert_eq!(cluster[0].cli(&["DEL", &key]), "1");
+    proxy.reset_all();
+    proxy.delay(100);
+    thread::sleep(Duration::from_millis(5));
+    lease.extend(TTL_MS).expect("two of three nodes");
+    assert_eq!(cluster.holding(&key), 2, "the third node's connection is being made");
+    let is_set_again = || up_count(&handle) == 3 && cluster.holding(&key) == 3;
+    assert!(wait_for(Duration::from_secs(5), is_set_again), "set again");
+    lease.unlock().expect("ours");
+    assert!(wait_for(Duration::from_secs(5), || debts(&handle) == 0 && cluster.holding(&key) == 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use redlock::core::report::{Outcome, Status};
-use redlock::engine::Redlock;
+use redlock::engine::{Options, Redlock, RestartGuard};
 use support::locking::*;
 use support::{Cluster, Proxy, resource, wait_for};
 
@@ -176,7 +176,7 @@ fn an_unlock_without_a_quorum_says_so_and_is_paid_later() {
 #[test]
 fn servers_that_restarted_between_calls_are_found_again_at_once() {
     let cluster = Cluster::start(3);
-    let handle = connect(&cluster);
+    let handle = connect_with(&cluster.urls(), &Options { restart_guard: RestartGuard::Off, ..options() });
     let key = resource("restart");
     for _ in 0..2 {
         lock(&handle, &key).unlock().expect("all nodes live");

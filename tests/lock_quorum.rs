@@ -114,7 +114,9 @@ fn a_waiting_handle_gets_the_lock_when_the_holder_releases_or_dies() {
 #[test]
 fn retries_end_before_the_wait_when_they_are_used_up() {
     let cluster = Cluster::start(3);
-    let (holder, other) = (connect(&cluster), connect(&cluster));
+    // A handle that is woken by releases attempts nothing while it waits.
+    let options = Options { wake: false, ..options() };
+    let (holder, other) = (connect(&cluster), connect_with(&cluster.urls(), &options));
     let key = resource("retries");
     let _lease = lock(&holder, &key);
     let wanted = LockRequest { retries: Some(3), ..request(&key, 60_000) };

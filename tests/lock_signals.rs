@@ -35,11 +35,12 @@ fn install_handlers() {
     });
 }
 
-type Waiting = thread::JoinHandle<Result<Lease, Error>>;
+type Waiting = thread::JoinHandle<Result<(), Error>>;
 
+/// Waits for the lock, and gives it back at once.
 fn wait_in_thread(handle: &Redlock, key: &str) -> Waiting {
     let (handle, request) = (handle.clone(), request(key, -1));
-    thread::spawn(move || handle.lock(&request))
+    thread::spawn(move || handle.lock(&request)?.unlock())
 }
 
 fn send(thread: &Waiting, signal: libc::c_int) {
@@ -73,7 +74,7 @@ fn a_signal_ends_a_wait_and_leaves_no_key() {
         assert_interrupted(leader);
         assert!(!last.is_finished(), "only who gets the signal is interrupted");
         lease.unlock().expect("ours");
-        last.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        last.join().expect("no panic").expect("its turn");
         assert_gone(&cluster, &key);
     }
 }
@@ -113,7 +114,7 @@ fn a_signal_does_not_disturb_what_is_over_in_a_moment() {
                 lease.extend(TTL_MS)?;
                 lease.unlock()?;
             }
-            handle.lock(&request(&key, 0))
+            Ok(())
         }
     });
     let before = HANDLED.load(Ordering::SeqCst);
@@ -121,10 +122,7 @@ fn a_signal_does_not_disturb_what_is_over_in_a_moment() {
         send(&busy, libc::SIGUSR1);
         thread::sleep(Duration::from_micros(300));
     }
-    match busy.join().expect("no panic") {
-        Ok(lease) => lease.unlock().expect("ours"),
-        Err(error) => assert_eq!(error.status, Status::Interrupted, "{error}"),
-    }
+    busy.join().expect("no panic").expect("extensions and releases end by themselves");
     assert!(HANDLED.load(Ordering::SeqCst) > before);
 }
 
@@ -142,7 +140,7 @@ fn signals_end_no_wait_of_a_handle_that_is_not_interruptible() {
     }
     lease.unlock().expect("ours");
     for waiting in waiting {
-        waiting.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        waiting.join().expect("no panic").expect("its turn");
     }
 }
 
@@ -241,7 +239,7 @@ fn a_child_forked_while_others_wait_answers_at_once() {
     }
     lease.unlock().expect("ours");
     for waiting in waiting {
-        waiting.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        waiting.join().expect("no panic").expect("its turn");
     }
     assert_gone(&cluster, &key);
 }
@@ -270,4 +268,50 @@ fn a_child_makes_a_handle_of_its_own_with_tokens_of_its_own() {
     let theirs = cluster[0].get(&child_key).expect("locked by the child");
     assert_ne!(theirs, lease.token());
     lease.unlock().expect("ours");
+}
+
+/// The child's duplicates of the descriptors must not keep the parent's connections open.
+#[test]
+fn a_living_child_does_not_keep_the_parents_connections_open() {
+    let cluster = Cluster::start(3);
+    let handle = connect(&cluster);
+    lock(&handle, "living").unlock().expect("ours");
+    // SAFETY: the child only sleeps until it is killed, or for 20 s.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        // SAFETY: both are async-signal-safe.
+        unsafe {
+            libc::sleep(20);
+            libc::_exit(0);
+        }
+    }
+    handle.close();
+    let is_closed = wait_for(Duration::from_secs(5), || cluster.iter().all(|node| node.client_list().is_empty()));
+    // SAFETY: the child made above, which nobody has waited for yet.
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::waitpid(pid, std::ptr::null_mut(), 0);
+    }
+    assert!(is_closed, "{:?}", cluster[0].client_list());
+}
+
+#[test]
+fn broken_connections_raise_no_sigpipe() {
+    // SAFETY: back to the default action, which Rust's runtime had replaced; it would end this process.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let cluster = Cluster::start(3);
+    let proxies: Vec<Proxy> = cluster.iter().map(|node| Proxy::to(node.port())).collect();
+    let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
+    let handle = connect_with(&urls, &options());
+    for _ in 0..20 {
+        let lease = lock(&handle, "pipe");
+        proxies.iter().for_each(Proxy::reset_all);
+        let _ = lease.unlock();
+        let _ = lease.extend(TTL_MS);
+        assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && debts(&handle) == 0));
+    }
+    cluster.iter().for_each(support::Node::kill);
+    let error = handle.lock(&request("pipe", 0)).expect_err("nobody is there");
+    assert_eq!(error.status, Status::NoQuorum, "{error}");
 }

@@ -1,13 +1,15 @@
 //! Acquisition: attempts, votes, cleaning up, pauses (the Redis "Distributed Locks" page, with early decisions).
 
 use super::auto::Auto;
+use super::fence::Fencing;
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
 use super::report::{Failure, Status};
-use super::request::{MAX_NODES, NodeId, Reply, Request};
+use super::request::{MAX_NODES, NodeId, Reply};
 use super::round::{Answer, Round};
 use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
@@ -81,8 +83,15 @@ impl Machine {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
         let (key, ttl_ms, is_staged) = (lock.params.key.clone(), lock.params.ttl_ms, lock.has_rivals);
+        if mutant::is(Mutant::ReusedToken) {
+            lock.params.token = Some(token.clone());
+        }
         lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
-        let attempt = self.leases.insert(Lease::attempt(op, key, token, ttl_ms, cx.now));
+        let is_fenced = lock.params.fence;
+        let mut lease = Lease::attempt(op, key, token, ttl_ms, cx.now);
+        lease.fencing = is_fenced.then(|| Fencing::new(self.propose_fence(cx.now)));
+        let attempt = self.leases.insert(lease);
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         lock.phase = Phase::Attempt(attempt);
         lock.watch.begin_attempt();
         (lock.is_staged, lock.was_staged) = (is_staged, is_staged);
@@ -98,8 +107,7 @@ impl Machine {
 
     fn ask_vote(&mut self, cx: &mut Context<'_>, attempt: LeaseKey, node: NodeId) {
         let lease = &self.leases[attempt];
-        let (token, ttl_ms) = (lease.token.clone(), lease.ttl_ms);
-        let request = Request::Set { key: lease.key.clone(), token, ttl_ms };
+        let (request, ttl_ms) = (lease.vote_request(), lease.ttl_ms);
         let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: attempt, ttl_ms });
         let votes = &mut self.leases[attempt].votes;
         match refusal {
@@ -154,18 +162,51 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
+        let lease_key = if mutant::is(Mutant::OldVoteCounts) { self.some_open_attempt(lease_key) } else { lease_key };
+        let queued = if mutant::is(Mutant::ValidFromAnswer) { cx.now } else { queued };
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        if lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, cx.now) {
+        let is_expired = lease.stage == Stage::Acquired(LeaseState::Held) && !lease.is_held(self.quorum, cx.now);
+        if is_expired && !mutant::is(Mutant::VoteRevives) {
             self.publish(cx.now, lease_key);
+        }
+        if let Reply::Fenced { time_us, .. } = reply {
+            self.learn_time(cx.now, from, queued, time_us);
         }
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
         let answer = match reply {
             Reply::Done => {
                 lease.confirm(from, queued, ttl_ms, &self.config);
+                if let Some(fencing) = &mut lease.fencing {
+                    fencing.raised(from);
+                }
                 Answer::Done
             }
-            Reply::Refused(fault) => {
+            Reply::Fenced { counter, .. } => {
+                lease.confirm(from, queued, ttl_ms, &self.config);
+                if let Some(fencing) = &mut lease.fencing {
+                    fencing.granted(from, counter);
+                }
+                Answer::Done
+            }
+            Reply::Unclear(_) if mutant::is(Mutant::TimeoutIsYes) => {
+                lease.confirm(from, queued, ttl_ms, &self.config);
+                Answer::Done
+            }
+            Reply::Unclear(_) if mutant::is(Mutant::TimeoutIsNo) => {
                 lease.deny(from);
+                Answer::Not
+            }
+            Reply::Refused(_) if mutant::is(Mutant::ErrorIsHeld) => {
+                lease.deny(from);
+                Answer::Not
+            }
+            Reply::Refused(fault) => {
+                if lease.fencing.as_ref().is_some_and(|fencing| fencing.has_granted(from)) {
+                    // It would not raise its counter; the key that it granted before is there all the same.
+                    lease.bounds.clear(from);
+                } else {
+                    lease.deny(from);
+                }
                 Answer::Failed(fault.into())
             }
             Reply::Unclear(fault) => {
@@ -173,19 +214,45 @@ impl Machine {
                 Answer::Failed(fault.into())
             }
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => {
-                lease.deny(from);
+                lease.refuse(from);
                 Answer::Not
             }
         };
         lease.votes.answer(from, answer, cx.now);
         match lease.stage {
             Stage::Attempt(op) => self.judge_attempt(cx, op, lease_key),
-            Stage::Acquired(_) => self.publish(cx.now, lease_key),
+            Stage::Acquired(_) => {
+                self.discount_unfit_votes(cx.now, lease_key);
+                self.raise_those_below(cx, lease_key);
+                self.publish(cx.now, lease_key);
+            }
         }
     }
 
+    /// Takes back what nodes confirmed that must not count.
+    fn discount_unfit_votes(&mut self, now: Now, lease_key: LeaseKey) {
+        for node in 0..self.nodes.len() {
+            if !self.leases.get(lease_key).is_some_and(|lease| matches!(lease.votes.of(node), Answer::Done)) {
+                continue;
+            }
+            let why = self.guarded(now, node).map(Answer::Guarded);
+            let why = why.or_else(|| Some(Answer::Failed(self.incredible(now, lease_key, node)?.into())));
+            if let Some(why) = why {
+                let lease = &mut self.leases[lease_key];
+                lease.bounds.clear(node);
+                lease.votes.revise(node, why);
+            }
+        }
+    }
+
+    /// The mutant's mistake: which attempt a vote belongs to is guessed.
+    fn some_open_attempt(&self, asked: LeaseKey) -> LeaseKey {
+        let mut open = self.leases.iter().filter(|(_, lease)| matches!(lease.stage, Stage::Attempt(_)));
+        if self.leases.contains_key(asked) { asked } else { open.next().map_or(asked, |(key, _)| key) }
+    }
+
     /// Decides as soon as the outcome is certain: stragglers cannot change it any more.
-    fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
+    pub(super) fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
         let Some(lease) = self.leases.get(attempt) else { return };
         let tally = lease.votes.tally();
         if matches!(self.ops.get(op), Some(Op::Lock(lock)) if lock.is_staged) {
@@ -198,7 +265,19 @@ impl Machine {
             } else if tally.awaited == 0 {
                 self.ask_next_first(cx, op, attempt);
             }
-        } else if tally.done >= self.quorum {
+            return;
+        }
+        if tally.done < self.quorum && tally.done + tally.awaited >= self.quorum {
+            return;
+        }
+        // Not before: by now as many clocks are known as there are votes.
+        self.discount_unfit_votes(cx.now, attempt);
+        let tally = self.leases[attempt].votes.tally();
+        if tally.done >= self.quorum {
+            if !self.settle_fence(cx, attempt) {
+                return self.judge_attempt(cx, op, attempt);
+            }
+            let lease = &self.leases[attempt];
             if lease.valid_until_ns(self.quorum) > cx.now.lease_ns {
                 self.acquired(cx, op, attempt);
             } else {
@@ -212,7 +291,7 @@ impl Machine {
     fn acquired(&mut self, cx: &mut Context<'_>, op: OpKey, acquired: LeaseKey) {
         let lease = &mut self.leases[acquired];
         lease.stage = Stage::Acquired(LeaseState::Held);
-        let token = lease.token.clone();
+        let (token, fence) = (lease.token.clone(), lease.fence());
         let view = lease.view(self.quorum, cx.now);
         self.resources.hold(&lease.key, acquired);
         self.stats.acquired += 1;
@@ -227,7 +306,7 @@ impl Machine {
                 self.plan_extension(cx.now, acquired);
             }
         }
-        self.complete(op, Ok(Completion::Locked { lease: acquired, token, view }));
+        self.complete(op, Ok(Completion::Locked { lease: acquired, token, fence, view }));
     }
 
     fn attempt_failed(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
@@ -253,6 +332,9 @@ impl Machine {
     /// Leaves no key of this attempt behind, on any node that may hold one.
     pub(super) fn abandon(&mut self, cx: &mut Context<'_>, attempt: LeaseKey) {
         let Some(lease) = self.leases.remove(attempt) else { return };
+        if mutant::is(Mutant::AttemptNotCleaned) {
+            return;
+        }
         for node in lease.may_hold.iter() {
             let debt = lease.debt(node, cx.now, &self.config);
             self.release_on(cx.now, node, debt, None);

@@ -25,6 +25,22 @@ pub struct Config {
     pub drift_ppm: u64,
     /// The longest ttl any client of these nodes uses, where one was agreed on.
     pub max_ttl_ms: Option<u64>,
+    /// Which restarted nodes may vote.
+    pub restart_guard: RestartGuard,
+}
+
+/// Which nodes may vote that may have restarted and forgotten leases. How long is "so long" is said by `max_ttl_ms`;
+/// where it is not set, by the largest ttl that this handle has been asked for, which protects only from forgetting
+/// leases like its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestartGuard {
+    /// Every node votes at once.
+    Off,
+    /// A node that this handle saw restart does not vote until it has been running for so long.
+    #[default]
+    Seen,
+    /// A node votes only when it has certainly been running for so long, seen or not. Needs `max_ttl_ms`.
+    Strict,
 }
 
 /// [`Config::node_timeout_ms`] unless told otherwise.
@@ -56,6 +72,7 @@ impl Config {
             retry_jitter_ms: RETRY_JITTER_MS,
             drift_ppm: DRIFT_PPM,
             max_ttl_ms: None,
+            restart_guard: RestartGuard::default(),
         }
     }
 }

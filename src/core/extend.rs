@@ -2,6 +2,7 @@
 
 use super::lease::Stage;
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::{ExtendOp, Op};
@@ -32,12 +33,10 @@ impl Machine {
             return op;
         }
         lease.largest_ttl_ms = lease.largest_ttl_ms.max(ttl_ms);
-        let (key, token, may_hold) = (lease.key.clone(), lease.token.clone(), lease.may_hold);
-        let largest_ttl_ms = lease.largest_ttl_ms;
+        let (request, may_hold) = (lease.extend_request(ttl_ms), lease.may_hold);
         for node in 0..self.nodes.len() {
             if may_hold.contains(node) {
-                let request = Request::Extend { key: key.clone(), token: token.clone(), ttl_ms, largest_ttl_ms };
-                self.ask_extension(cx.now, op, node, request, Some(lease_key), ttl_ms);
+                self.ask_extension(cx.now, op, node, request.clone(), Some(lease_key), ttl_ms);
             } else {
                 self.note_extension(cx.now, op, node, Answer::Not);
             }
@@ -97,13 +96,17 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
-        if let Some(lease_key) = lease_key {
+        let guarded = if reply == Reply::Done { self.guarded(cx.now, from) } else { None };
+        if let Some(lease_key) = lease_key
+            && guarded.is_none()
+        {
             self.apply_extension(cx, from, op, lease_key, ttl_ms, queued, &reply);
         }
         let answer = match reply {
-            Reply::Done => Answer::Done,
+            Reply::Done => guarded.map_or(Answer::Done, Answer::Guarded),
+            Reply::Not if mutant::is(Mutant::AbsentIsExtended) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
-            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
         self.note_extension(cx.now, op, from, answer);
         self.judge_extension(cx, op);
@@ -123,12 +126,14 @@ impl Machine {
         reply: &Reply,
     ) {
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        let was_held = lease.is_held(self.quorum, cx.now);
+        let queued = if mutant::is(Mutant::ValidFromAnswer) { cx.now } else { queued };
+        let was_held = lease.is_held(self.quorum, cx.now) || mutant::is(Mutant::ExtensionRevives);
         match reply {
             Reply::Done if was_held => lease.confirm(from, queued, ttl_ms, &self.config),
-            Reply::Not => lease.deny(from),
+            Reply::Not if mutant::is(Mutant::AbsentIsExtended) => lease.confirm(from, queued, ttl_ms, &self.config),
+            Reply::Not => lease.miss(from),
             Reply::Unclear(_) => lease.unsure.insert(from),
-            Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) => {}
+            Reply::Done | Reply::Refused(_) | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => {}
         }
         let is_straggler_of_success = lease.confirmed_extension == Some(op);
         self.publish(cx.now, lease_key);
@@ -139,7 +144,14 @@ impl Machine {
 
     fn judge_extension(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Extend(extend)) = self.ops.get(op) else { return };
-        let (node_count, tally) = (self.nodes.len(), extend.round.tally());
+        let (node_count, mut tally) = (self.nodes.len(), extend.round.tally());
+        if let Some(lease) = extend.lease.and_then(|lease| self.leases.get(lease)) {
+            // A node that extended the key and has lost it since does not count.
+            let is_lost = |&node: &NodeId| matches!(extend.round.of(node), Answer::Done) && !lease.bounds.holds(node);
+            let lost = (0..node_count).filter(is_lost).count();
+            tally.done -= lost;
+            tally.not += lost;
+        }
         let is_over = match extend.lease {
             Some(lease) => self.leases.get(lease).is_none_or(|lease| !lease.is_held(self.quorum, cx.now)),
             None => {
@@ -160,7 +172,21 @@ impl Machine {
         } else {
             extend.round.failure(node_count, self.quorum, Status::Unknown, not_mine)
         };
+        if mutant::is(Mutant::FailedExtensionReleases)
+            && let Some(lease) = extend.lease
+        {
+            self.give_up_keys(cx, lease);
+        }
         self.complete(op, Err(failure));
+    }
+
+    /// The mutant's mistake.
+    fn give_up_keys(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
+        let Some(lease) = self.leases.get(lease_key) else { return };
+        let debts = lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config)));
+        for (node, debt) in debts.collect::<Vec<_>>() {
+            self.release_on(cx.now, node, debt, None);
+        }
     }
 
     fn extended(&mut self, cx: &mut Context<'_>, op: OpKey) {
@@ -182,16 +208,17 @@ impl Machine {
     }
 
     /// Sets the key again on a node that has lost it. Only once a quorum has confirmed, or two holders could each
-    /// gather nodes; never behind a release, or the key would outlive it; and not where a SET still waits to be sent or
-    /// answered: the second would be refused because of the first, and our own key taken for another's.
+    /// gather nodes; never behind a release, or the key would outlive it; and not where another extension has
+    /// set it meanwhile, or a SET still waits to be sent: the second would be refused because of the first, and our own key taken for another's.
     fn set_again(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey, node: NodeId) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        let is_being_set = matches!(lease.votes.of(node), Answer::Awaited);
-        if lease.is_releasing || is_being_set || !lease.is_held(self.quorum, cx.now) {
+        let is_set = lease.may_hold.contains(node) || matches!(lease.votes.of(node), Answer::Awaited);
+        let is_over = lease.is_releasing || !lease.is_held(self.quorum, cx.now);
+        if is_set || is_over && !mutant::is(Mutant::SetAgainBehindRelease) {
             return;
         }
         let ttl_ms = lease.ttl_ms;
-        let request = Request::Set { key: lease.key.clone(), token: lease.token.clone(), ttl_ms };
+        let request = lease.vote_request();
         let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms });
         let answer = refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into()));
         self.leases[lease_key].votes.answer(node, answer, cx.now);

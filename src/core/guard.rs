@@ -1,57 +1,227 @@
-//! Whom we let vote: every node must be a master of its own.
+//! Whom we let vote: every node must be a master of its own, and must have been running for so long that no lease which
+//! it may have forgotten is still in use.
+//!
+//! The second rule is what the Redis page "Distributed Locks" calls delayed restarts, enforced by the client because no
+//! server does it. Restarts with data count too: nobody can tell from outside how much of the append-only file was
+//! written. A guarded node gets every request, so that it knows the holders by the time it votes again, but what it
+//! answers counts for nothing. Time is measured on the wait clock: lease time may jump forward, which ends leases early
+//! but would end this wait early as well.
 
+use super::config::{Config, RestartGuard};
+use super::lease::Stage;
+use super::machine::{Context, Machine};
 use super::node::{Link, Node};
+use super::operation::{LeaseKey, LeaseState, Operation};
+use super::report::Milliseconds;
 use super::request::{Fault, FaultKind, NodeId, ServerInfo};
+use super::round::Answer;
+use super::time::{NS_PER_MS, Now};
+use super::validity::upper_bound;
+
+/// `uptime_in_seconds` is the difference of two truncated numbers: the true age is above it less this.
+const UPTIME_RESOLUTION_S: u64 = 1;
+
+/// The age that a server claims is believed in strict mode while its clock is at most this far from the others': one
+/// that was set wrong and stepped since (a machine that has just booted) makes any age look possible.
+const CLOCK_SKEW_MAX_US: u64 = 500_000;
+
+/// The server process behind a node.
+#[derive(Debug, Default)]
+pub struct Process {
+    /// When this handle met it, on the wait clock.
+    met_mono_ns: u64,
+    /// How long it had been running then, at least, if its clock is to be believed.
+    claimed_age_ns: u64,
+    /// Another process stood here before, as far as this handle knows.
+    is_successor: bool,
+    /// Its votes count, for good.
+    is_cleared: bool,
+    /// ACLs hide its `run_id`.
+    is_nameless: bool,
+    /// The policy by which it evicts keys when its memory is full; empty: it does not, or hides it.
+    eviction: String,
+}
+
+impl Process {
+    /// The process met now; `predecessor_mono_ns` is when the one before it certainly was alive.
+    fn met(now: Now, info: &ServerInfo, predecessor_mono_ns: Option<u64>) -> Process {
+        let claimed_s = info.uptime_s.saturating_sub(UPTIME_RESOLUTION_S);
+        let claimed_ns = claimed_s.saturating_mul(1_000 * NS_PER_MS);
+        let possible_ns = predecessor_mono_ns.map_or(u64::MAX, |alive| now.mono_ns.saturating_sub(alive));
+        Process {
+            met_mono_ns: now.mono_ns,
+            // Older than the death of the one before it: its clock was set since.
+            claimed_age_ns: if claimed_ns <= possible_ns { claimed_ns } else { 0 },
+            is_successor: predecessor_mono_ns.is_some(),
+            is_cleared: false,
+            is_nameless: info.run_id.is_empty(),
+            eviction: if is_evicting(&info.maxmemory_policy) { info.maxmemory_policy.clone() } else { String::new() },
+        }
+    }
+
+    /// How long it has been running, at least.
+    fn age_ns(&self, now: Now, is_claim_believed: bool) -> u64 {
+        let known_ns = now.mono_ns.saturating_sub(self.met_mono_ns);
+        known_ns.saturating_add(if is_claim_believed { self.claimed_age_ns } else { 0 })
+    }
+}
+
+/// A node whose votes do not count yet.
+struct Guard {
+    /// How long it has been running, at least.
+    age_ns: u64,
+    /// For how long its votes will not count.
+    left_ns: u64,
+    /// Whether its age is what it claims.
+    is_claim_believed: bool,
+}
 
 /// Why the server that just answered at `node` cannot be one of the N independent masters.
 #[must_use]
-pub fn refusal(nodes: &[Node], node: NodeId, info: &ServerInfo) -> Option<Fault> {
+pub fn refusal(config: &Config, nodes: &[Node], node: NodeId, info: &ServerInfo) -> Option<Fault> {
+    let permanent = |text: String| Some(Fault::new(FaultKind::Permanent, text));
     if info.is_replica {
-        return Some(Fault::new(FaultKind::Permanent, "is a replica; every node must be an independent master"));
+        return permanent("is a replica; every node must be an independent master".to_owned());
     }
     let is_twin =
         |&other: &NodeId| other != node && nodes[other].link == Link::Up && nodes[other].run_id == info.run_id;
-    let twin = (0..nodes.len()).find(is_twin).filter(|_| !info.run_id.is_empty())?;
-    Some(Fault::new(FaultKind::Permanent, format!("is the same server as node {}", twin + 1)))
+    if let Some(twin) = (0..nodes.len()).find(is_twin).filter(|_| !info.run_id.is_empty()) {
+        return permanent(format!("is the same server as node {}", twin + 1));
+    }
+    if config.restart_guard != RestartGuard::Strict {
+        return None;
+    }
+    if info.run_id.is_empty() {
+        return permanent("hides INFO, by which the strict restart guard knows it (+info)".to_owned());
+    }
+    if is_evicting(&info.maxmemory_policy) {
+        let policy = &info.maxmemory_policy;
+        return permanent(format!("evicts keys when its memory is full (maxmemory-policy {policy}, not noeviction)"));
+    }
+    None
+}
+
+fn is_evicting(policy: &str) -> bool {
+    !matches!(policy, "" | "noeviction")
+}
+
+impl Machine {
+    /// What ttl the servers may have been asked for: kept for handles without a `max_ttl`.
+    pub(super) fn note_ttl(&mut self, operation: &Operation) {
+        let ttl_ms = match operation {
+            Operation::Lock(params) => params.ttl_ms,
+            Operation::Extend { ttl_ms, .. } | Operation::ExtendToken { ttl_ms, .. } => *ttl_ms,
+            _ => 0,
+        };
+        self.largest_ttl_ms = self.largest_ttl_ms.max(ttl_ms);
+    }
+
+    /// Who answers at this node now, before it is asked anything. A process that this handle does not know cannot have
+    /// confirmed anything, in whatever mode.
+    pub(super) fn meet(&mut self, cx: &mut Context<'_>, at: NodeId, info: &ServerInfo) {
+        let connect_timeout_ns = self.config.connect_timeout_ms.saturating_mul(NS_PER_MS);
+        let node = &mut self.nodes[at];
+        let is_known = node.connections > 0 && node.run_id == info.run_id;
+        let predecessor = (node.connections > 0 && !node.run_id.is_empty()).then_some(node.alive_mono_ns);
+        // It answered some time after the connection was begun.
+        node.alive_mono_ns = node.alive_mono_ns.max(cx.now.mono_ns.saturating_sub(connect_timeout_ns));
+        if is_known {
+            return;
+        }
+        node.process = Process::met(cx.now, info, predecessor);
+        if predecessor.is_some() {
+            self.revoke(cx, at, "restarted meanwhile");
+        }
+    }
+
+    /// The node may have forgotten everything: its confirmations are void until it confirms again. What it was asked
+    /// to release remains owed, for it may have kept everything as well.
+    pub(super) fn revoke(&mut self, cx: &mut Context<'_>, restarted: NodeId, why: &str) {
+        let fault = Fault::new(FaultKind::Refused, why);
+        for key in self.leases.keys().collect::<Vec<LeaseKey>>() {
+            let Some(lease) = self.leases.get_mut(key) else { continue };
+            let had_bound = lease.bounds.clear(restarted);
+            match lease.stage {
+                Stage::Attempt(op) if matches!(lease.votes.of(restarted), Answer::Done) => {
+                    lease.votes.answer(restarted, Answer::Failed(fault.clone().into()), cx.now);
+                    self.judge_attempt(cx, op, key);
+                }
+                Stage::Acquired(LeaseState::Held) if had_bound => self.publish(cx.now, key),
+                Stage::Attempt(_) | Stage::Acquired(_) => {}
+            }
+        }
+    }
+
+    /// Why what this node says does not count yet. Once it counts it does so for good: a longer ttl that is used for
+    /// the first time later says nothing about what was forgotten before.
+    pub(super) fn guarded(&mut self, now: Now, node: NodeId) -> Option<Box<str>> {
+        let reason = self.doubt(now, node);
+        self.nodes[node].process.is_cleared |= reason.is_none();
+        reason
+    }
+
+    /// Until when, on the wait clock, if nothing is asked for that lasts longer.
+    pub(super) fn guarded_until(&self, now: Now, node: NodeId) -> Option<u64> {
+        self.guard(now, node).map(|guard| now.mono_ns.saturating_add(guard.left_ns))
+    }
+
+    fn doubt(&self, now: Now, node: NodeId) -> Option<Box<str>> {
+        let Guard { age_ns, left_ns, is_claim_believed } = self.guard(now, node)?;
+        let verb = if self.nodes[node].process.is_successor { "restarted" } else { "may have restarted" };
+        let (age, left) = (Milliseconds(age_ns / NS_PER_MS), Milliseconds(left_ns.div_ceil(NS_PER_MS)));
+        let why = if is_claim_believed { "" } else { " (its clock is not the others', so its uptime is not believed)" };
+        Some(format!("{verb} {age} ago{why}; no vote for {left} more").into())
+    }
+
+    fn guard(&self, now: Now, node: NodeId) -> Option<Guard> {
+        let process = &self.nodes[node].process;
+        let is_doubtful = match self.config.restart_guard {
+            RestartGuard::Off => false,
+            RestartGuard::Seen => process.is_successor,
+            RestartGuard::Strict => true,
+        };
+        if process.is_cleared || !is_doubtful {
+            return None;
+        }
+        let ttl_ms = self.config.max_ttl_ms.unwrap_or(self.largest_ttl_ms);
+        let needed_ns = upper_bound(0, ttl_ms, self.config.drift_ppm);
+        let is_claim_believed = self.config.restart_guard != RestartGuard::Strict || self.is_clock_right(now, node);
+        let age_ns = process.age_ns(now, is_claim_believed);
+        let left_ns = needed_ns.checked_sub(age_ns).filter(|&left_ns| left_ns > 0)?;
+        Some(Guard { age_ns, left_ns, is_claim_believed })
+    }
+
+    fn is_clock_right(&self, now: Now, node: NodeId) -> bool {
+        match (self.node_time_us(node, now), self.median_time_us(now)) {
+            (Some(time_us), Some(median_us)) => time_us.abs_diff(median_us) <= CLOCK_SKEW_MAX_US,
+            _ => false,
+        }
+    }
+
+    /// What a person should know about this node, if anything: why it does not vote, or what is wrong with it.
+    #[must_use]
+    pub fn node_note(&self, now: Now, node: NodeId) -> Option<Box<str>> {
+        let state = &self.nodes[node];
+        if state.link != Link::Up {
+            return Some(state.why_down().text);
+        }
+        if let Some(fault) = state.refusal(now) {
+            return Some(fault.text);
+        }
+        self.doubt(now, node).or_else(|| {
+            let process = &state.process;
+            let eviction = &process.eviction;
+            if !eviction.is_empty() {
+                Some(format!("may evict locks when its memory is full (maxmemory-policy {eviction})").into())
+            } else if process.is_nameless && self.config.restart_guard != RestartGuard::Off {
+                Some("hides INFO (+info): its restarts cannot be seen".into())
+            } else {
+                None
+            }
+        })
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn server(run_id: &str) -> ServerInfo {
-        ServerInfo { run_id: run_id.to_owned(), ..ServerInfo::default() }
-    }
-
-    fn connected(run_ids: &[&str]) -> Vec<Node> {
-        let node = |run_id: &&str| {
-            let mut node = Node::new();
-            node.connected(server(run_id));
-            node
-        };
-        run_ids.iter().map(node).collect()
-    }
-
-    #[test]
-    fn a_server_listed_twice_is_refused_by_name() {
-        let nodes = connected(&["a", "b", "c"]);
-        let fault = refusal(&nodes, 2, &server("a")).expect("the same server");
-        assert_eq!((fault.kind, &*fault.text), (FaultKind::Permanent, "is the same server as node 1"));
-    }
-
-    #[test]
-    fn a_node_may_come_back_as_itself() {
-        assert_eq!(refusal(&connected(&["a", "b"]), 0, &server("a")), None);
-    }
-
-    #[test]
-    fn servers_that_hide_their_run_id_are_not_taken_for_twins() {
-        assert_eq!(refusal(&connected(&["", ""]), 1, &server("")), None);
-    }
-
-    #[test]
-    fn a_replica_is_refused() {
-        let replica = ServerInfo { is_replica: true, ..server("z") };
-        assert!(refusal(&connected(&["a"]), 0, &replica).is_some());
-    }
-}
+#[path = "guard_tests.rs"]
+mod tests;

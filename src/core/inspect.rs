@@ -111,7 +111,7 @@ impl InspectOp {
             Reply::Refused(fault) | Reply::Unclear(fault) => {
                 self.round.answer(from, Answer::Failed(fault.into()), cx.now);
             }
-            Reply::Not | Reply::Done => {}
+            Reply::Not | Reply::Done | Reply::Fenced { .. } => {}
         }
     }
 }
@@ -130,7 +130,7 @@ impl LockOp {
                 self.last_votes.answer(from, Answer::Failed(fault.into()), cx.now);
             }
             Reply::Refused(_) | Reply::Unclear(_) => round.answer(from, Answer::Done, cx.now),
-            Reply::Holder(_) | Reply::Not | Reply::Done => {}
+            Reply::Holder(_) | Reply::Not | Reply::Done | Reply::Fenced { .. } => {}
         }
     }
 }

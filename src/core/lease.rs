@@ -2,11 +2,13 @@
 
 use super::auto::Auto;
 use super::config::Config;
+use super::fence::Fencing;
+use super::mutant::{self, Mutant};
 use super::node::Debt;
 use super::operation::{LeaseState, LeaseView, OpKey};
 use super::quorum::NodeSet;
 use super::request::{Bytes, NodeId};
-use super::round::Round;
+use super::round::{Answer, Round};
 use super::time::Now;
 use super::validity::{Bounds, lower_bound, upper_bound};
 
@@ -40,6 +42,8 @@ pub struct Lease {
     pub may_hold: NodeSet,
     /// Of these, the nodes on which a request that gives the key life is unaccounted for.
     pub unsure: NodeSet,
+    /// Its fencing token, if one was asked for.
+    pub fencing: Option<Box<Fencing>>,
     /// A release has been queued; the key must not be set anywhere again.
     pub is_releasing: bool,
     /// Others wanted it when it was acquired.
@@ -70,6 +74,7 @@ impl Lease {
             bounds: Bounds::default(),
             may_hold: NodeSet::default(),
             unsure: NodeSet::default(),
+            fencing: None,
             is_releasing: false,
             had_rivals: false,
             is_watched: false,
@@ -92,6 +97,30 @@ impl Lease {
         self.bounds.clear(node);
         self.may_hold.remove(node);
         self.unsure.remove(node);
+    }
+
+    /// The node may hold a key of an earlier attempt with the same token.
+    pub fn inherit(&mut self, node: NodeId) {
+        self.may_hold.insert(node);
+        self.unsure.insert(node);
+    }
+
+    /// The node refused a SET: it has another's key, or ours from a request that was never accounted for.
+    pub fn refuse(&mut self, node: NodeId) {
+        if self.unsure.contains(node) {
+            self.bounds.clear(node);
+        } else {
+            self.deny(node);
+        }
+    }
+
+    /// The node did not have the key when it was asked. A SET that is on its way since then may bring it back.
+    pub fn miss(&mut self, node: NodeId) {
+        if matches!(self.votes.of(node), Answer::Awaited) {
+            self.bounds.clear(node);
+        } else {
+            self.deny(node);
+        }
     }
 
     /// Until when the lease may be used.
@@ -123,7 +152,7 @@ impl Lease {
     /// What the node owes once the key is to be removed there.
     #[must_use]
     pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> Debt {
-        let void_after_lease_ns = if self.unsure.contains(node) {
+        let void_after_lease_ns = if self.unsure.contains(node) && !mutant::is(Mutant::DebtVoidTooEarly) {
             u64::MAX
         } else {
             upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)

@@ -86,23 +86,11 @@ impl Machine {
         let is_ours = match reply {
             Reply::Holder(token) => *token == lease.token,
             Reply::Not => false,
-            Reply::Done | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
+            Reply::Done | Reply::Fenced { .. } | Reply::Remaining(_) | Reply::Refused(_) | Reply::Unclear(_) => return,
         };
         if !is_ours {
-            lease.deny(from);
+            lease.miss(from);
             self.publish(cx.now, lease_key);
-        }
-    }
-
-    /// A node lost all its keys.
-    pub(super) fn node_lost_keys(&mut self, now: Now, node: NodeId) {
-        let concerned: Vec<LeaseKey> =
-            self.leases.iter().filter(|(_, lease)| lease.may_hold.contains(node)).map(|(key, _)| key).collect();
-        for lease_key in concerned {
-            if let Some(lease) = self.leases.get_mut(lease_key) {
-                lease.bounds.clear(node);
-            }
-            self.publish(now, lease_key);
         }
     }
 

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::entropy::Entropy;
 use super::guard;
 use super::lease::{Lease, Stage};
+use super::mutant::{self, Mutant};
 use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, Parked, Pending};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
 use super::ops::{ExtendOp, Op};
@@ -20,6 +21,7 @@ use super::quorum::quorum;
 use super::report::{Failure, Status};
 use super::request::{Fault, FaultKind, NodeId, Reply, Request, RequestKind, ServerInfo};
 use super::resources::Resources;
+use super::server_time::ServerTime;
 use super::stats::Stats;
 use super::time::{NS_PER_MS, Now};
 use super::timers::{Sleeper, Timers};
@@ -49,6 +51,10 @@ pub struct Machine {
     /// Extensions that nobody asked for, and how they ended.
     extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
+    /// The largest fencing token that this handle has seen, for whatever resource.
+    pub(super) highest_fence: u64,
+    /// The largest ttl that this handle has been asked for.
+    pub(super) largest_ttl_ms: u64,
     /// A caller has chosen a token itself.
     pub(super) reuses_tokens: bool,
     out: VecDeque<Output>,
@@ -71,6 +77,8 @@ impl Machine {
             runnable: VecDeque::new(),
             extended_alone: VecDeque::new(),
             stats: Stats::default(),
+            highest_fence: 0,
+            largest_ttl_ms: 0,
             reuses_tokens: false,
             out: VecDeque::new(),
             lease_ahead_ns: 0,
@@ -79,6 +87,7 @@ impl Machine {
 
     /// Begins an operation. It may already be completed when this returns; its [`Output::Completed`] says so.
     pub fn submit(&mut self, cx: &mut Context<'_>, operation: Operation) -> OpKey {
+        self.note_ttl(&operation);
         let op = match operation {
             Operation::Lock(params) => self.submit_lock(cx, params),
             Operation::Unlock { lease } => self.submit_unlock(cx, lease),
@@ -204,6 +213,7 @@ impl Machine {
         if let Op::Lock(lock) = &ended
             && lock.is_queued
             && let Some(next) = self.resources.leave(&lock.params.key, op)
+            && !mutant::is(Mutant::QueueSleeps)
         {
             self.runnable.push_back(next);
         }
@@ -265,17 +275,15 @@ impl Machine {
     }
 
     fn node_up(&mut self, cx: &mut Context<'_>, up: NodeId, info: ServerInfo) {
-        if let Some(fault) = guard::refusal(&self.nodes, up, &info) {
+        if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
             return self.node_down(cx, up, fault);
         }
+        self.meet(cx, up, &info);
         let node = &mut self.nodes[up];
-        let is_another_server = !node.run_id.is_empty() && node.run_id != info.run_id;
+        node.time = ServerTime::new(info.time_us, cx.now.mono_ns);
         node.connected(info);
         node.forget_void_debts(cx.now);
-        if is_another_server {
-            self.node_lost_keys(cx.now, up);
-        }
         self.pay_debts(cx.now, up);
         for parked in std::mem::take(&mut self.nodes[up].parked) {
             if self.is_still_wanted(&parked.asker) {
@@ -288,22 +296,27 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            if !self.is_in_use_again(&debt) {
-                self.release_on(now, to, debt, None);
+            match self.user_of(&debt) {
+                Some(lease) => self.leases[lease].inherit(to),
+                None => drop(self.release_on(now, to, debt, None)),
             }
         }
     }
 
     /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
-    /// the key of a later one, which has debts of its own when it ends.
-    fn is_in_use_again(&self, debt: &Debt) -> bool {
+    /// the key of a later one, which inherits the debt until it ends.
+    fn user_of(&self, debt: &Debt) -> Option<LeaseKey> {
         let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
-        self.reuses_tokens && self.leases.values().any(is_it)
+        let mut users = self.leases.iter().filter(|(_, lease)| self.reuses_tokens && is_it(lease));
+        users.next().map(|(key, _)| key)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
     /// succeeded without this node is still wanted: a node that came back empty gets the key again that way.
     fn is_still_wanted(&self, asker: &Asker) -> bool {
+        if mutant::is(Mutant::SetSentTooLate) {
+            return true;
+        }
         match asker {
             Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
                 !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))
@@ -342,6 +355,7 @@ impl Machine {
             return;
         };
         node.judged = node.judged.saturating_sub(1);
+        node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         let counters = &mut self.stats.nodes[from];
         counters.replies += 1;
         let took_ns = cx.now.mono_ns.saturating_sub(pending.sent_mono_ns);
@@ -349,7 +363,7 @@ impl Machine {
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
         if let (Asker::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.asker, &reply) {
-            node.owe(cx.now, debt.clone());
+            node.owe(cx.now, debt.renewed(pending.queued, cx.now));
             node.retry_debts_later(cx.now);
         }
         self.deliver(cx, from, pending.asker, pending.queued, reply);

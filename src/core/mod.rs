@@ -9,6 +9,8 @@ pub mod census;
 pub mod config;
 pub mod entropy;
 pub mod machine;
+#[doc(hidden)]
+pub mod mutant;
 pub mod operation;
 pub mod quorum;
 pub mod report;
@@ -20,6 +22,9 @@ pub mod validity;
 mod acquire;
 mod auto;
 mod extend;
+mod fence;
+#[cfg(test)]
+mod found_tests;
 mod guard;
 mod inspect;
 mod lease;
@@ -30,5 +35,8 @@ mod ready;
 mod release;
 mod resources;
 mod round;
+#[cfg(test)]
+mod scripted;
+mod server_time;
 mod timers;
 mod wait;

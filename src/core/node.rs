@@ -5,8 +5,11 @@
 
 use std::collections::VecDeque;
 
+use super::guard::Process;
+use super::mutant::{self, Mutant};
 use super::operation::{LeaseKey, OpKey};
 use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
+use super::server_time::ServerTime;
 use super::time::{NS_PER_MS, Now};
 
 /// Most requests that may be unanswered on one connection.
@@ -81,6 +84,16 @@ pub struct Debt {
     pub void_after_lease_ns: u64,
 }
 
+impl Debt {
+    /// The same release at a later moment. What was asked before it may have been executed as late as now.
+    #[must_use]
+    pub fn renewed(&self, queued: Now, now: Now) -> Debt {
+        let since_ns = now.lease_ns.saturating_sub(queued.lease_ns);
+        let void_after_lease_ns = self.void_after_lease_ns.saturating_add(since_ns);
+        Debt { key: self.key.clone(), token: self.token.clone(), void_after_lease_ns }
+    }
+}
+
 /// A request on its way, or waiting for the connection.
 #[derive(Debug, Clone)]
 pub struct Pending {
@@ -117,6 +130,12 @@ pub struct Node {
     pub last_fault: Option<Fault>,
     /// `run_id` of the server at the other end, while known.
     pub run_id: String,
+    /// How long that server has been running.
+    pub process: Process,
+    /// A moment at which it certainly was, on the wait clock.
+    pub alive_mono_ns: u64,
+    /// Its clock.
+    pub time: ServerTime,
     /// Requests not answered yet, oldest first.
     pub in_flight: VecDeque<Pending>,
     /// How many of the oldest have been reported as timed out. The node is suspect while there are any.
@@ -147,6 +166,9 @@ impl Node {
             link: Link::Down,
             last_fault: None,
             run_id: String::new(),
+            process: Process::default(),
+            alive_mono_ns: 0,
+            time: ServerTime::default(),
             in_flight: VecDeque::new(),
             judged: 0,
             unsent: 0,
@@ -226,6 +248,10 @@ impl Node {
         {
             *op = None;
         }
+        if mutant::is(Mutant::LateLosesPlace) {
+            self.in_flight.remove(self.judged);
+            return;
+        }
         self.judged += 1;
     }
 
@@ -246,12 +272,13 @@ impl Node {
         self.tracks = false;
         self.debts_due_mono_ns = None;
         let in_flight = std::mem::take(&mut self.in_flight);
-        let gives_life = |pending: &Pending| matches!(pending.kind, RequestKind::Set | RequestKind::Extend);
-        let is_any_unaccounted = in_flight.iter().any(gives_life);
+        let is_any_unaccounted = in_flight.iter().any(|pending| pending.kind.gives_life());
         for pending in &in_flight {
-            if let Asker::Release { debt, .. } = &pending.asker {
-                let mut debt = debt.clone();
-                if is_any_unaccounted {
+            if let Asker::Release { debt, .. } = &pending.asker
+                && !mutant::is(Mutant::ReleaseForgotten)
+            {
+                let mut debt = debt.renewed(pending.queued, now);
+                if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
                     debt.void_after_lease_ns = u64::MAX;
                 }
                 self.owe(now, debt);

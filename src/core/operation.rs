@@ -87,6 +87,8 @@ pub struct LockParams {
     pub max_hold_ms: Option<u64>,
     /// The owner is told at once when the lease is over.
     pub watch: bool,
+    /// A fencing token is wanted.
+    pub fence: bool,
 }
 
 /// What happens to the machine from outside.
@@ -193,6 +195,8 @@ pub enum Completion {
         lease: LeaseKey,
         /// Its token.
         token: Bytes,
+        /// Its fencing token, if one was asked for.
+        fence: Option<u64>,
         /// Its state.
         view: LeaseView,
     },

@@ -1,10 +1,17 @@
 //! Majorities, and small sets of nodes.
 
+use super::mutant::{self, Mutant};
 use super::request::{MAX_NODES, NodeId};
 
 /// The smallest number of nodes that any two majorities of `node_count` must share one of: N/2 + 1, right for even N too.
 #[must_use]
-pub const fn quorum(node_count: usize) -> usize {
+pub fn quorum(node_count: usize) -> usize {
+    if mutant::is(Mutant::QuorumMinusOne) && node_count > 1 {
+        return node_count / 2;
+    }
+    if mutant::is(Mutant::EvenQuorum) {
+        return node_count.div_ceil(2);
+    }
     node_count / 2 + 1
 }
 

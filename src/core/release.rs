@@ -2,6 +2,7 @@
 
 use super::lease::Stage;
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Debt;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::Op;
@@ -79,8 +80,9 @@ impl Machine {
         let Some(Op::Unlock(round)) = self.ops.get_mut(op) else { return };
         let answer = match reply {
             Reply::Done => Answer::Done,
+            Reply::Not if mutant::is(Mutant::AbsentIsReleased) => Answer::Done,
             Reply::Refused(fault) | Reply::Unclear(fault) => Answer::Failed(fault.into()),
-            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => Answer::Not,
+            Reply::Not | Reply::Remaining(_) | Reply::Holder(_) | Reply::Fenced { .. } => Answer::Not,
         };
         round.answer(from, answer, cx.now);
         self.judge_release(op);

@@ -26,6 +26,19 @@ pub enum Request {
         /// Life of the key in milliseconds.
         ttl_ms: u64,
     },
+    /// [`Request::Set`] and, where it succeeds, count: [`Reply::Fenced`] or [`Reply::Not`]. The counter that stands
+    /// beside the key becomes `proposal` or, if it would not grow by that, grows by one; where there was none, it becomes
+    /// the server's time in microseconds, if that is more than `proposal`.
+    SetFenced {
+        /// The lock key.
+        key: Bytes,
+        /// The value that makes the key ours.
+        token: Bytes,
+        /// Life of the key in milliseconds.
+        ttl_ms: u64,
+        /// What the counter is to become.
+        proposal: u64,
+    },
     /// Delete the key if its value is `token`: [`Reply::Done`] (deleted) or [`Reply::Not`] (absent or another's).
     Release {
         /// The lock key.
@@ -43,6 +56,18 @@ pub enum Request {
         ttl_ms: u64,
         /// The largest life ever asked for with this token, for servers whose command cannot say "only upward".
         largest_ttl_ms: u64,
+    },
+    /// [`Request::Extend`] and, where the key is ours, raise the counter to `fence` unless it is more already:
+    /// [`Reply::Done`] or [`Reply::Not`].
+    ExtendFenced {
+        /// The lock key.
+        key: Bytes,
+        /// The value that makes the key ours.
+        token: Bytes,
+        /// The wanted remaining life in milliseconds.
+        ttl_ms: u64,
+        /// What the counter is to be, at least.
+        fence: u64,
     },
     /// `CLIENT CACHING YES`: the next command's key is watched. [`Reply::Done`].
     Track,
@@ -63,10 +88,14 @@ pub enum Request {
 pub enum RequestKind {
     /// [`Request::Set`]
     Set,
+    /// [`Request::SetFenced`]
+    SetFenced,
     /// [`Request::Release`]
     Release,
     /// [`Request::Extend`]
     Extend,
+    /// [`Request::ExtendFenced`]
+    ExtendFenced,
     /// [`Request::Track`]
     Track,
     /// [`Request::Remaining`]
@@ -75,14 +104,24 @@ pub enum RequestKind {
     Holder,
 }
 
+impl RequestKind {
+    /// Whether such a request gives a key life.
+    #[must_use]
+    pub fn gives_life(self) -> bool {
+        matches!(self, RequestKind::Set | RequestKind::SetFenced | RequestKind::Extend | RequestKind::ExtendFenced)
+    }
+}
+
 impl Request {
     /// Which kind of request this is.
     #[must_use]
     pub fn kind(&self) -> RequestKind {
         match self {
             Request::Set { .. } => RequestKind::Set,
+            Request::SetFenced { .. } => RequestKind::SetFenced,
             Request::Release { .. } => RequestKind::Release,
             Request::Extend { .. } => RequestKind::Extend,
+            Request::ExtendFenced { .. } => RequestKind::ExtendFenced,
             Request::Track => RequestKind::Track,
             Request::Remaining { .. } => RequestKind::Remaining,
             Request::Holder { .. } => RequestKind::Holder,
@@ -100,6 +139,13 @@ pub enum Reply {
     Done,
     /// Definitely not done: the key is another's, or absent.
     Not,
+    /// The key is ours, and the node has counted.
+    Fenced {
+        /// Its counter now.
+        counter: u64,
+        /// Its time, in microseconds since 1970.
+        time_us: u64,
+    },
     /// The key's remaining life.
     Remaining(Remaining),
     /// The first bytes of the value.

@@ -16,7 +16,9 @@ pub enum Answer {
     Done,
     /// Definitely not.
     Not,
-    /// It will not tell, or the answer does not count.
+    /// It did what was asked, but does not count yet (restart guard): the reason.
+    Guarded(Box<str>),
+    /// It will not tell.
     Failed(Box<Fault>),
 }
 
@@ -35,7 +37,7 @@ pub struct Tally {
     pub done: usize,
     /// Definitely not.
     pub not: usize,
-    /// No usable answer.
+    /// No answer that counts.
     pub failed: usize,
     /// Of these, the ones only a person can cure.
     pub permanent: usize,
@@ -62,6 +64,11 @@ impl Round {
         self.elapsed_us[node] = u32::try_from(elapsed_us).unwrap_or(u32::MAX);
     }
 
+    /// What the node has answered is to be understood otherwise.
+    pub fn revise(&mut self, node: NodeId, answer: Answer) {
+        self.answers[node] = answer;
+    }
+
     /// What the node has answered.
     #[must_use]
     pub fn of(&self, node: NodeId) -> &Answer {
@@ -84,6 +91,7 @@ impl Round {
                 Answer::Awaited => tally.awaited += 1,
                 Answer::Done => tally.done += 1,
                 Answer::Not => tally.not += 1,
+                Answer::Guarded(_) => tally.failed += 1,
                 Answer::Failed(fault) => {
                     tally.failed += 1;
                     tally.permanent += usize::from(fault.kind == FaultKind::Permanent);
@@ -103,6 +111,7 @@ impl Round {
                     Answer::Unasked | Answer::Awaited => Outcome::NotAwaited,
                     Answer::Done => Outcome::Done,
                     Answer::Not => not(node),
+                    Answer::Guarded(why) => Outcome::Guarded(why.clone()),
                     Answer::Failed(fault) => Outcome::Failed((**fault).clone()),
                 },
                 elapsed_ns: u64::from(self.elapsed_us[node]) * 1_000,

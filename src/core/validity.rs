@@ -3,6 +3,7 @@
 //! For every node there is a lower bound of the moment at which the key with our token may be gone there. A lease is
 //! valid until the q-th largest of these bounds: up to then at least q nodes still hold it, so nobody else can have q.
 
+use super::mutant::{self, Mutant};
 use super::request::{MAX_NODES, NodeId};
 use super::time::NS_PER_MS;
 
@@ -16,9 +17,11 @@ const PPM: u128 = 1_000_000;
 #[must_use]
 pub fn lower_bound(asked_lease_ns: u64, ttl_ms: u64, drift_ppm: u64) -> u64 {
     let ttl_ns = u128::from(ttl_ms) * u128::from(NS_PER_MS);
+    let drift_ppm = if mutant::is(Mutant::NoDrift) { 0 } else { drift_ppm };
     let certain_ns = ttl_ns.saturating_mul(PPM.saturating_sub(u128::from(drift_ppm))) / PPM;
     let certain_ns = u64::try_from(certain_ns).unwrap_or(u64::MAX);
-    asked_lease_ns.saturating_add(certain_ns.saturating_sub(EXPIRY_GRANULARITY_NS))
+    let granularity_ns = if mutant::is(Mutant::NoGranularity) { 0 } else { EXPIRY_GRANULARITY_NS };
+    asked_lease_ns.saturating_add(certain_ns.saturating_sub(granularity_ns))
 }
 
 /// The latest moment (lease time) at which such a key can still exist, if the request had been executed by
@@ -42,9 +45,18 @@ impl Bounds {
         self.0[node] = self.0[node].max(bound_ns);
     }
 
-    /// The node no longer has the key, or nothing can be said any more.
-    pub fn clear(&mut self, node: NodeId) {
-        self.0[node] = 0;
+    /// The node no longer has the key, or nothing can be said any more. True when something could be said before.
+    pub fn clear(&mut self, node: NodeId) -> bool {
+        if mutant::is(Mutant::LostNodeCounts) {
+            return false;
+        }
+        std::mem::take(&mut self.0[node]) > 0
+    }
+
+    /// Whether the node has confirmed and is not known to have lost the key.
+    #[must_use]
+    pub fn holds(&self, node: NodeId) -> bool {
+        self.0[node] > 0
     }
 
     /// How many nodes hold the key at `lease_ns`.
@@ -58,7 +70,7 @@ impl Bounds {
     pub fn valid_until(&self, quorum: usize) -> u64 {
         let mut sorted = self.0;
         sorted.sort_unstable_by(|a, b| b.cmp(a));
-        sorted[quorum - 1]
+        if mutant::is(Mutant::ValidAsBestNode) { sorted[0] } else { sorted[quorum - 1] }
     }
 }
 

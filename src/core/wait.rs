@@ -5,12 +5,15 @@
 //! When rivals are seen, one node – the same for all of them – is asked first, and only its winner asks the rest.
 
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::{Asker, Link};
 use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
 use super::quorum::NodeSet;
+use super::report::Status;
 use super::request::{Bytes, MAX_NODES, NodeId, Push, Remaining, Reply, Request};
-use super::time::NS_PER_MS;
+use super::round::Answer;
+use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
 
 /// Longer keys are not watched: every push repeats the key.
@@ -40,6 +43,26 @@ impl Watch {
     /// What was believed about the nodes is about to be tried.
     pub(super) fn begin_attempt(&mut self) {
         self.free = NodeSet::default();
+    }
+
+    /// The key is gone there, whatever was known of its end; to try it is worth nothing before the node's vote counts.
+    fn believe_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
+        if guarded_until_mono_ns.is_none() {
+            self.free.insert(node);
+        }
+        self.free_at_mono_ns[node] = guarded_until_mono_ns;
+    }
+
+    /// Nodes whose key should have ended by now, although they have announced nothing.
+    fn overdue(&self, now: Now) -> impl Iterator<Item = NodeId> + use<> {
+        let ends = self.free_at_mono_ns;
+        (0..MAX_NODES).filter(move |&node| ends[node].is_some_and(|end| end <= now.mono_ns))
+    }
+
+    /// What was read is out of date there.
+    fn read_again(&mut self, node: NodeId) {
+        self.armed.remove(node);
+        self.free_at_mono_ns[node] = None;
     }
 }
 
@@ -103,6 +126,10 @@ impl Machine {
     /// announced.
     pub(super) fn watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         self.rest_until(op, Phase::Watch, None);
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            let overdue = lock.watch.overdue(cx.now);
+            overdue.for_each(|node| lock.watch.read_again(node));
+        }
         for node in 0..self.nodes.len() {
             self.arm(cx, op, node);
         }
@@ -124,16 +151,37 @@ impl Machine {
         self.ask(cx.now, node, Request::Remaining { key }, Asker::Question(op));
     }
 
-    /// A node said how long the key has left there.
+    /// A node said how long the key has left there. One that will not announce its end is tried again after the
+    /// retry delay, as without pushes.
     pub(super) fn on_watched(&mut self, cx: &mut Context<'_>, from: NodeId, op: OpKey, reply: &Reply) {
+        let guarded_until = self.guarded_until(cx.now, from);
+        let retry_at = cx.now.mono_after_ms(self.config.retry_delay_ms);
+        let announces = self.nodes[from].tracks;
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_watching = matches!(lock.phase, Phase::Watch);
         match reply {
             _ if !is_watching => lock.watch.armed.remove(from),
-            Reply::Remaining(Remaining::Absent) => lock.watch.free.insert(from),
+            Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 lock.left_ms[from] = Some(*left_ms);
-                lock.watch.free_at_mono_ns[from] = Some(cx.now.mono_after_ms(*left_ms));
+                let end = cx.now.mono_after_ms(*left_ms);
+                let end = if announces { end } else { end.min(retry_at) };
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(end));
+            }
+            // No client of ours sets a key without an end. Perhaps it is no lock at all, which its value shows.
+            Reply::Remaining(Remaining::Forever) => {
+                let key = lock.params.key.clone();
+                self.ask(cx.now, from, Request::Holder { key }, Asker::Question(op));
+            }
+            Reply::Refused(fault) if fault.text.starts_with("WRONGTYPE") => {
+                lock.last_votes.answer(from, Answer::Failed(fault.clone().into()), cx.now);
+                if lock.last_votes.tally().trouble(self.nodes.len(), self.quorum) == Some(Status::Config) {
+                    return self.give_up(cx, op);
+                }
+            }
+            // Nothing can be learnt from this node but by trying.
+            Reply::Refused(_) | Reply::Unclear(_) => {
+                lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(retry_at))
             }
             _ => {}
         }
@@ -155,16 +203,17 @@ impl Machine {
                 for op in waiting {
                     self.believe_free(cx, op, from);
                 }
-                self.node_lost_keys(cx.now, from);
+                self.revoke(cx, from, "was flushed meanwhile");
             }
         }
     }
 
     fn believe_free(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId) {
+        let guarded_until = self.guarded_until(cx.now, node);
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.watch.armed.remove(node);
             if matches!(lock.phase, Phase::Watch) {
-                lock.watch.free.insert(node);
+                lock.watch.believe_free(node, guarded_until);
                 self.reconsider(cx, op);
             }
         }
@@ -201,18 +250,17 @@ impl Machine {
         let expiry =
             decisive.map(|end| end.saturating_add(NS_PER_MS).saturating_add(cx.entropy.up_to(EXPIRY_JITTER_NS)));
         let reread = cx.now.mono_after_ms(REREAD_MS);
-        let due = [expiry, lock.deadline_mono_ns, Some(reread)].into_iter().flatten().min();
+        let is_by_push_alone = mutant::is(Mutant::PushAlone);
+        let ends = if is_by_push_alone { [None; 2] } else { [expiry, Some(reread)] };
+        let due = ends.into_iter().flatten().min();
         self.rest_until(op, Phase::Watch, due);
     }
 
     /// The watch ended: by belief, by time, or by the deadline.
     pub(super) fn resume_watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        for node in 0..MAX_NODES {
-            if lock.watch.free_at_mono_ns[node].is_some_and(|end| end <= cx.now.mono_ns) {
-                lock.watch.free.insert(node);
-            }
-        }
+        let overdue = lock.watch.overdue(cx.now);
+        overdue.for_each(|node| lock.watch.believe_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
         if lock.watch.free.len() >= self.quorum || is_last_chance {
             lock.is_woken = true;
@@ -233,7 +281,8 @@ impl Machine {
     /// Sleeps, but never beyond the deadline: a last attempt is made there.
     pub(super) fn rest_until(&mut self, op: OpKey, phase: Phase, due: Option<u64>) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        let due = [due, lock.deadline_mono_ns].into_iter().flatten().min();
+        let deadline = lock.deadline_mono_ns.filter(|_| !mutant::is(Mutant::NoDeadline));
+        let due = [due, deadline].into_iter().flatten().min();
         lock.phase = phase;
         self.timers.set(Sleeper::Op(op), &mut lock.wake_at, due);
     }

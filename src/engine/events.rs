@@ -221,8 +221,8 @@ impl EventQueue {
             Queued::Extended { tag, result } => Event::Extended { tag, result: result.map_err(named) },
             Queued::Done { submission: Submission { tag, work, resource }, finished } => {
                 let value = |success: Success| match success {
-                    Success::Locked { lease, token, cell } => {
-                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token))
+                    Success::Locked { lease, token, fence, cell } => {
+                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token, fence))
                     }
                     Success::Inspected(views) => Value::Inspection(Inspection::new(views, &shared.urls)),
                     Success::Done => Value::Nothing,

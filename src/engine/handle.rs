@@ -10,6 +10,7 @@ use crate::core::request::{Bytes, MAX_NODES};
 use crate::core::stats::Stats;
 use crate::net::stream::{Address, Endpoint};
 use crate::net::tls::{TlsContext, TlsOptions};
+use crate::redis::counter;
 use crate::redis::handshake::Login;
 use crate::redis::url::{self, NodeUrl, Secret};
 
@@ -49,6 +50,9 @@ pub struct LockRequest {
     pub auto_extend: bool,
     /// Such a lease is held for at most this long, in milliseconds; `None`: until it is released or lost.
     pub max_hold_ms: Option<u64>,
+    /// A number comes with the lease that is larger than that of every earlier one on this resource:
+    /// [`Lease::fence`](super::Lease::fence).
+    pub fence: bool,
     /// The caller reads the error's nodes: a failed attempt may cost one more round trip to tell who holds the lock.
     pub explain: bool,
 }
@@ -101,9 +105,9 @@ impl Redlock {
             self.shared.start_driver()?;
         }
         match self.shared.call_with(operation, CallOptions { tag: request.tag, is_wait: true })? {
-            Success::Locked { lease, token, cell } => {
+            Success::Locked { lease, token, fence, cell } => {
                 let resource = request.resource.as_slice().into();
-                Ok(Lease::new(Arc::clone(&self.shared), lease, cell, resource, token))
+                Ok(Lease::new(Arc::clone(&self.shared), lease, cell, resource, token, fence))
             }
             Success::Done | Success::Inspected(_) => Err(Error::plain(Status::Internal, "a lock without a lease")),
         }
@@ -123,6 +127,7 @@ impl Redlock {
             auto_extend: request.auto_extend,
             max_hold_ms: request.max_hold_ms,
             watch: is_watched,
+            fence: request.fence,
         }))
     }
 
@@ -251,6 +256,15 @@ impl Redlock {
         self.shared.stats()
     }
 
+    /// What a person should know about each node, in order: why it does not vote (no connection, no answer, restart
+    /// guard), or what is wrong with it (it may evict locks; its restarts cannot be seen). Empty for a healthy one.
+    ///
+    /// # Errors
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn node_notes(&self) -> Result<Vec<Box<str>>, Error> {
+        self.shared.node_notes()
+    }
+
     /// How many nodes there are.
     #[must_use]
     pub fn node_count(&self) -> usize {
@@ -277,6 +291,9 @@ impl Redlock {
         }
         if length > KEY_BYTES_MAX {
             return invalid(format!("the key has {length} bytes; at most {KEY_BYTES_MAX} are allowed"));
+        }
+        if resource.ends_with(counter::SUFFIX) {
+            return invalid("the resource ends like the name of a fencing counter".to_owned());
         }
         if self.prefix.is_empty() {
             return Ok(Bytes::from(resource));

@@ -73,6 +73,7 @@ pub struct Lease {
     cell: Arc<LeaseCell>,
     resource: Box<[u8]>,
     token: Bytes,
+    fence: Option<u64>,
 }
 
 impl Lease {
@@ -82,8 +83,9 @@ impl Lease {
         cell: Arc<LeaseCell>,
         resource: Box<[u8]>,
         token: Bytes,
+        fence: Option<u64>,
     ) -> Lease {
-        Lease { shared, key, cell, resource, token }
+        Lease { shared, key, cell, resource, token, fence }
     }
 
     /// Releases the lock; returns at a quorum of deletions.
@@ -149,6 +151,13 @@ impl Lease {
     #[must_use]
     pub fn token(&self) -> &[u8] {
         &self.token
+    }
+
+    /// The fencing token, if one was asked for: larger than that of every lease on this resource that was acquired
+    /// before this one. It stays the same when the lease is extended.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.fence
     }
 
     /// The resource, without the handle's prefix.

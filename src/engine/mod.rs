@@ -15,6 +15,7 @@ mod link;
 mod options;
 mod shared;
 mod state;
+mod sync;
 
 pub use error::{Error, NodeDetail};
 pub use events::{Event, Value, Work};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+pub use crate::core::config::RestartGuard;
 use crate::core::config::{self, Config};
 use crate::core::request::MAX_NODES;
 pub use crate::redis::handshake::Protocol;
@@ -30,18 +31,6 @@ pub const SPIN_US_RANGE: RangeInclusive<u64> = 0..=10_000;
 pub const KEY_BYTES_MAX: usize = 4 << 20;
 /// Most bytes of a caller's own token.
 pub const TOKEN_BYTES_MAX: usize = crate::core::request::HOLDER_BYTES;
-
-/// Which restarted nodes may vote (DESIGN of the guard: ARCHITECTURE.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RestartGuard {
-    /// Every node votes at once.
-    Off,
-    /// A node that this handle saw restart does not vote until `max_ttl` has passed.
-    #[default]
-    Seen,
-    /// A node votes only when it has certainly been running for `max_ttl`.
-    Strict,
-}
 
 /// Options of a handle. Times in milliseconds unless the name says otherwise.
 #[derive(Clone)]
@@ -140,14 +129,14 @@ impl Options {
         if self.stall_timeout_ms < self.node_timeout_ms {
             return Err("stall_timeout_ms is smaller than node_timeout_ms".to_owned());
         }
+        if self.restart_guard == RestartGuard::Strict && self.max_ttl_ms.is_none() {
+            return Err("restart_guard is strict, which needs max_ttl_ms".to_owned());
+        }
         if self.key_prefix.len() >= KEY_BYTES_MAX {
             return Err(format!("key_prefix is longer than {KEY_BYTES_MAX} bytes"));
         }
         if self.tls_cert_file.is_some() != self.tls_key_file.is_some() {
             return Err("tls_cert_file and tls_key_file come together".to_owned());
-        }
-        if self.username.is_some() && self.password.is_none() {
-            return Err("username without password".to_owned());
         }
         Ok(())
     }
@@ -167,6 +156,7 @@ impl Options {
             retry_jitter_ms: self.retry_jitter_ms,
             drift_ppm: self.drift_ppm,
             max_ttl_ms: self.max_ttl_ms,
+            restart_guard: self.restart_guard,
         }
     }
 }

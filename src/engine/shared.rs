@@ -20,7 +20,7 @@ use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, Polled, Signal
 
 use super::error::Error;
 use super::events::{Event, LoopFace, Submission};
-use super::handover::{Awake, LeaderSleep, SLEEP_MAX_NS, Slot};
+use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, Station};
 use super::lease::LeaseCell;
 use super::options::{Options, TTL_MS_RANGE, in_range};
 use super::state::{PollSet, State};
@@ -32,7 +32,7 @@ pub(crate) type Finished = Result<Success, Failure>;
 #[derive(Debug)]
 pub(crate) enum Success {
     /// A lock was acquired.
-    Locked { lease: LeaseKey, token: Bytes, cell: Arc<LeaseCell> },
+    Locked { lease: LeaseKey, token: Bytes, fence: Option<u64>, cell: Arc<LeaseCell> },
     /// Done as asked.
     Done,
     /// Who holds the lock, per node.
@@ -43,8 +43,11 @@ pub(crate) enum Success {
 /// may have been closed over night.
 const STALE_NS: u64 = NS_PER_MS;
 
-/// How often a thread may leave the sending to the next one in a row.
-const DEFERRALS_MAX: u32 = 64;
+/// How often in a row the sending may be left to another thread.
+const DEFERRALS_MAX: u32 = 256;
+
+/// How often a leader lets others run before it sends and sleeps. It stops as soon as that brings nobody.
+const GATHER_YIELDS_MAX: u32 = 16;
 
 /// One handle, as its threads see it.
 pub(crate) struct Shared {
@@ -154,8 +157,8 @@ impl Shared {
     /// Lets the state mutex go: what was queued is sent, the leader is kicked if it sleeps on outdated terms, and
     /// those whose operations ended are woken.
     fn leave(&self, mut state: MutexGuard<'_, State>) {
-        let is_deferred = self.entering.load(Ordering::SeqCst) > 0 && state.deferrals < DEFERRALS_MAX;
-        if is_deferred {
+        let is_another_near = self.entering.load(Ordering::SeqCst) > 0 || state.handover.is_leader_awake();
+        if is_another_near && state.deferrals < DEFERRALS_MAX {
             state.deferrals += 1;
         } else {
             state.deferrals = 0;
@@ -169,8 +172,8 @@ impl Shared {
         if let Some(face) = self.loop_face.get() {
             state.update_loop(face);
         }
-        let must_kick = state.is_leader_outdated();
-        let woken = std::mem::take(&mut state.woken);
+        let must_kick = state.must_kick();
+        let woken = state.handover.take_woken();
         drop(state);
         if must_kick {
             self.kick.signal();
@@ -202,14 +205,13 @@ impl Shared {
             return Err(closed());
         }
         self.refresh(&mut state);
-        let slot = state.take_slot();
-        let op = state.submit(self.clock.now(), operation, options.tag, &slot);
+        let (op, slot) = state.submit(self.clock.now(), operation, options.tag);
         let finished = match slot.take() {
             Some(finished) => {
                 self.leave(state);
                 finished
             }
-            None => self.wait(state, op, slot, options)?,
+            None => handover::wait(&Caller { shared: self, options }, state, op, slot)?,
         };
         finished.map_err(|failure| Error::from_failure(failure, &self.urls))
     }
@@ -228,49 +230,14 @@ impl Shared {
         state.keep_poll_set(set);
     }
 
-    fn wait<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        op: OpKey,
-        slot: Arc<Slot>,
-        options: CallOptions,
-    ) -> Result<Finished, Error> {
-        loop {
-            let is_interrupted = if state.handover.lead(op) {
-                let (after, is_interrupted) = self.lead(state, &slot)?;
-                state = after;
-                is_interrupted
-            } else {
-                state.fall_asleep(op, &slot);
-                self.leave(state);
-                let awake = slot.sleep();
-                if let Awake::Done(finished) = awake {
-                    return Ok(finished);
-                }
-                state = self.enter()?;
-                state.wake_up(op);
-                matches!(awake, Awake::Interrupted)
-            };
-            if is_interrupted && options.is_wait && self.is_interruptible {
-                let now = self.clock.now();
-                state.handle(now, Input::Cancel { op, status: Status::Interrupted });
-            }
-            if let Some(finished) = slot.take() {
-                state.resign(op);
-                state.keep_slot(slot);
-                self.leave(state);
-                return Ok(finished);
-            }
-        }
-    }
-
     /// One turn as the leader: sends, sleeps in `ppoll` without the mutex, reads for everybody. True when a signal
     /// handler ran meanwhile.
     fn lead<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
-        slot: &Slot,
+        slot: &Slot<Finished>,
     ) -> Result<(MutexGuard<'a, State>, bool), Error> {
+        state = self.gather(state)?;
         let now = self.clock.now();
         state.flush(now);
         if slot.is_finished() {
@@ -278,21 +245,36 @@ impl Shared {
         }
         let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
         let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
-        state.handover.leader_sleep = Some(LeaderSleep { until_mono_ns, poll_set: set.generation });
-        let woken = std::mem::take(&mut state.woken);
-        drop(state);
-        for slot in woken {
-            slot.wake();
-        }
+        state.handover.leader_sleeps(LeaderSleep { until_mono_ns, poll_set: set.generation });
+        self.leave_unsent(state);
         let polled = self.poll(&mut set.fds, now, until_mono_ns);
         if set.is_kicked() {
             self.kick.drain();
         }
         let mut state = self.enter()?;
-        state.handover.leader_sleep = None;
+        state.handover.leader_wakes();
         state.attend(self.clock.now(), &set);
         state.keep_poll_set(set);
         Ok((state, polled == Polled::Interrupted))
+    }
+
+    /// Lets the threads that have just been given their results come back with their next requests, if they have any:
+    /// these then leave in one segment.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Error> {
+        for _ in 0..GATHER_YIELDS_MAX {
+            let awaited = state.handover.returning();
+            if awaited == 0 {
+                break;
+            }
+            self.leave_unsent(state);
+            std::thread::yield_now();
+            state = self.enter()?;
+            if state.handover.returning() >= awaited {
+                break;
+            }
+        }
+        state.handover.forget_returning();
+        Ok(state)
     }
 
     /// Waits for the descriptors, first awake for as long as the options say.
@@ -321,6 +303,15 @@ impl Shared {
         let stats = state.machine.stats();
         self.leave(state);
         Ok(stats)
+    }
+
+    pub(crate) fn node_notes(&self) -> Result<Vec<Box<str>>, Error> {
+        let state = self.enter()?;
+        let now = self.clock.now();
+        let note = |node| state.machine.node_note(now, node).unwrap_or_default();
+        let notes = (0..self.urls.len()).map(note).collect();
+        self.leave(state);
+        Ok(notes)
     }
 
     /// Ends the calls inside, gives the nodes one node timeout to confirm releases, and closes the connections.
@@ -453,6 +444,49 @@ impl Shared {
         if let Ok(mut state) = self.enter() {
             state.release(self.clock.now(), lease);
             self.leave(state);
+        }
+    }
+}
+
+/// One call's way of waiting.
+struct Caller<'s> {
+    shared: &'s Shared,
+    options: CallOptions,
+}
+
+impl Station for Caller<'_> {
+    type Op = OpKey;
+    type Result = Finished;
+    type Error = Error;
+    type Guard<'a>
+        = MutexGuard<'a, State>
+    where
+        Self: 'a;
+
+    fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+        self.shared.enter()
+    }
+
+    fn handover<'g>(&self, state: &'g mut MutexGuard<'_, State>) -> &'g mut Handover<OpKey, Finished> {
+        &mut state.handover
+    }
+
+    fn leave(&self, state: MutexGuard<'_, State>) {
+        self.shared.leave(state);
+    }
+
+    fn lead<'a>(
+        &'a self,
+        state: MutexGuard<'a, State>,
+        slot: &Slot<Finished>,
+    ) -> Result<(MutexGuard<'a, State>, bool), Error> {
+        self.shared.lead(state, slot)
+    }
+
+    fn interrupted(&self, state: &mut MutexGuard<'_, State>, op: OpKey) {
+        if self.options.is_wait && self.shared.is_interruptible {
+            let now = self.shared.clock.now();
+            state.handle(now, Input::Cancel { op, status: Status::Interrupted });
         }
     }
 }

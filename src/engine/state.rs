@@ -19,25 +19,16 @@ use super::events::{self, EventQueue, LoopFace, Submission};
 use super::handover::{Handover, Slot};
 use super::lease::LeaseCell;
 use super::link::{Event, Link};
-use super::shared::{Shared, Success};
+use super::shared::{Finished, Shared, Success};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
 const READS_PER_TURN: usize = 16;
 
-/// Slots kept for reuse.
-const SLOTS_KEPT: usize = 64;
-
 /// Who gets the result of an operation.
 #[derive(Debug)]
 enum Waiter {
-    /// A thread inside a blocking call.
-    Thread {
-        slot: Arc<Slot>,
-        tag: u64,
-        is_asleep: bool,
-        /// It stands in the followers' line, where it stays until it is named, also if it wakes up for other reasons.
-        is_in_line: bool,
-    },
+    /// A thread inside a blocking call with this tag; how it waits is in `handover.rs`.
+    Thread(u64),
     /// The event queue.
     Queue(Submission),
 }
@@ -45,7 +36,7 @@ enum Waiter {
 impl Waiter {
     fn tag(&self) -> u64 {
         match self {
-            Waiter::Thread { tag, .. } => *tag,
+            Waiter::Thread(tag) => *tag,
             Waiter::Queue(submission) => submission.tag,
         }
     }
@@ -70,16 +61,12 @@ impl PollSet {
 /// Everything that the threads of a handle share under its mutex.
 pub(crate) struct State {
     pub(crate) machine: Machine,
-    pub(crate) handover: Handover,
-    /// Threads to wake once the mutex is free.
-    pub(crate) woken: Vec<Arc<Slot>>,
+    pub(crate) handover: Handover<OpKey, Finished>,
     /// When the sockets were last looked at, on the wait clock.
     pub(crate) looked_mono_ns: u64,
     /// How often in a row the sending was left to the next thread.
     pub(crate) deferrals: u32,
     pub(crate) is_closed: bool,
-    /// The sleeping leader's operation has ended.
-    is_leader_done: bool,
     /// A node had more to say than one turn allows.
     has_unread: bool,
     queue: EventQueue,
@@ -89,7 +76,6 @@ pub(crate) struct State {
     entropy: SystemEntropy,
     waiters: SecondaryMap<OpKey, Waiter>,
     cells: SecondaryMap<LeaseKey, Arc<LeaseCell>>,
-    spare_slots: Vec<Arc<Slot>>,
 }
 
 impl State {
@@ -97,11 +83,9 @@ impl State {
         State {
             machine: Machine::new(config),
             handover: Handover::default(),
-            woken: Vec::new(),
             looked_mono_ns: 0,
             deferrals: 0,
             is_closed: false,
-            is_leader_done: false,
             has_unread: false,
             queue: EventQueue::default(),
             links,
@@ -110,18 +94,17 @@ impl State {
             entropy: SystemEntropy::new(),
             waiters: SecondaryMap::new(),
             cells: SecondaryMap::new(),
-            spare_slots: Vec::new(),
         }
     }
 
-    /// Begins an operation for the thread that owns `slot`.
-    pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64, slot: &Arc<Slot>) -> OpKey {
+    /// Begins an operation that a thread will wait for, at the slot returned.
+    pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64) -> (OpKey, Arc<Slot<Finished>>) {
         let mut context = Context { now, entropy: &mut self.entropy };
         let op = self.machine.submit(&mut context, operation);
-        let slot = Arc::clone(slot);
-        self.waiters.insert(op, Waiter::Thread { slot, tag, is_asleep: false, is_in_line: false });
+        self.waiters.insert(op, Waiter::Thread(tag));
+        let slot = self.handover.join(op);
         self.settle(now);
-        op
+        (op, slot)
     }
 
     /// Begins an operation whose end will be an event.
@@ -178,23 +161,18 @@ impl State {
 
     fn completed(&mut self, op: OpKey, result: Result<Completion, Failure>) {
         let finished = result.map(|completion| match completion {
-            Completion::Locked { lease, token, view } => {
+            Completion::Locked { lease, token, fence, view } => {
                 let cell = Arc::new(LeaseCell::new(view));
                 self.cells.insert(lease, Arc::clone(&cell));
-                Success::Locked { lease, token, cell }
+                Success::Locked { lease, token, fence, cell }
             }
             Completion::Done => Success::Done,
             Completion::Inspected(views) => Success::Inspected(views),
         });
         match self.waiters.remove(op) {
-            Some(Waiter::Thread { slot, is_asleep, .. }) => {
-                slot.finish(finished);
-                self.is_leader_done |= self.handover.is_leader(op) && self.handover.leader_sleep.is_some();
-                if is_asleep {
-                    // Named as the leader but not awake yet: it will find its result and leave without a look at the rest.
-                    self.resign(op);
-                    self.woken.push(slot);
-                }
+            Some(Waiter::Thread(_)) => {
+                debug_assert!(self.handover.is_waiting(op), "every thread in a call has joined");
+                self.handover.finish(op, finished);
             }
             Some(Waiter::Queue(submission)) => self.queue.done(submission, finished),
             None => {}
@@ -336,12 +314,9 @@ impl State {
     }
 
     /// Whether the leader sleeps on terms that are no longer right.
-    pub(crate) fn is_leader_outdated(&mut self) -> bool {
-        let is_done = std::mem::take(&mut self.is_leader_done);
-        self.handover.leader_sleep.is_some_and(|sleep| {
-            let has_set_changed = sleep.poll_set != self.poll_set_generation();
-            is_done || has_set_changed || self.next_deadline().is_some_and(|due| due < sleep.until_mono_ns)
-        })
+    pub(crate) fn must_kick(&mut self) -> bool {
+        let (generation, deadline) = (self.poll_set_generation(), self.next_deadline());
+        self.handover.must_kick(generation, deadline)
     }
 
     /// Ends every operation with this tag.
@@ -359,45 +334,6 @@ impl State {
         let all: Vec<OpKey> = self.machine.operations().collect();
         for op in all {
             self.handle(now, Input::Cancel { op, status });
-        }
-    }
-
-    /// The thread that waits for `op` is about to sleep on its slot.
-    pub(crate) fn fall_asleep(&mut self, op: OpKey, slot: &Arc<Slot>) {
-        if let Some(Waiter::Thread { is_asleep, is_in_line, .. }) = self.waiters.get_mut(op) {
-            *is_asleep = true;
-            if !std::mem::replace(is_in_line, true) {
-                self.handover.follow(op, slot);
-                let waiters = &self.waiters;
-                self.handover.tidy(waiters.len(), |follower| waiters.contains_key(follower));
-            }
-        }
-    }
-
-    /// It is awake again, and its operation goes on.
-    pub(crate) fn wake_up(&mut self, op: OpKey) {
-        if let Some(Waiter::Thread { is_asleep, .. }) = self.waiters.get_mut(op) {
-            *is_asleep = false;
-        }
-    }
-
-    /// The thread that waited for `op` leaves; if it was the leader, the next one is named.
-    pub(crate) fn resign(&mut self, op: OpKey) {
-        let waiters = &self.waiters;
-        if let Some(next) = self.handover.resign(op, |follower| waiters.contains_key(follower)) {
-            self.woken.push(next);
-        }
-    }
-
-    /// A place to wait at.
-    pub(crate) fn take_slot(&mut self) -> Arc<Slot> {
-        self.spare_slots.pop().unwrap_or_default()
-    }
-
-    /// Keeps it for the next one, if nobody else still knows it.
-    pub(crate) fn keep_slot(&mut self, slot: Arc<Slot>) {
-        if self.spare_slots.len() < SLOTS_KEPT && Arc::strong_count(&slot) == 1 {
-            self.spare_slots.push(slot);
         }
     }
 

@@ -48,8 +48,9 @@ pub const REDLOCK_LEASE_RELEASED: i32 = 3;
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
-/// somebody else may have had it meanwhile. REDLOCK_E_UNKNOWN if too few nodes answered: the key goes as soon
-/// as they do, at the latest with its time. Since 0.1.0.
+/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out,
+/// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
+/// with its time. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_unlock(
     lease: *const redlock_lease_t,
@@ -121,6 +122,18 @@ pub unsafe extern "C" fn redlock_lease_resource(lease: *const redlock_lease_t, l
         // SAFETY: NULL or a place for one number.
         unsafe { resource.with_length(length) }
     })
+}
+
+/// The fencing token: a number above 0 and below 2^53, larger than that of every lease on the same resource that
+/// was taken before this one, wherever. 0 where none was asked for (redlock_request_set_fence()) or lease is NULL.
+///
+/// A process that is stopped after it has looked at redlock_lease_remaining_ms() can still write late. Send this
+/// number with every write, and let the resource remember the largest it has seen and reject smaller ones: then
+/// such a write does no harm. It stays the same when the lease is extended. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lease_fence(lease: *const redlock_lease_t) -> u64 {
+    // SAFETY: a live lease or NULL.
+    read(0, || unsafe { look(lease) }.and_then(|lease| lease.engine.fence()).unwrap_or(0))
 }
 
 /// For how many more milliseconds the lock is ours; 0 or less when it is over, released, or lease is NULL. No

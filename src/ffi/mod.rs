@@ -21,12 +21,14 @@
 //!
 //! While a lease is held and its time is not over, no other client that follows the same rules gets the same
 //! lock, as long as
-//!   - fewer than a quorum (N/2 + 1) of the servers lose their state or have their clock stepped,
+//!   - of the h servers that hold it (redlock_lease_node_count_held()) fewer than h − ⌊(N−1)/2⌋ lose
+//!     their state or have their clock stepped: fewer than a quorum (N/2 + 1) when all N hold it,
 //!   - the rates of all clocks stay within the drift that was configured, and
 //!   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
 //!     long work.
 //!
-//! A process that is stopped after such a check can still act late. Only the resource itself can reject that.
+//! A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
+//! a fencing token: redlock_lease_fence().
 //!
 //! All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 //! ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A

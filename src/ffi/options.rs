@@ -40,10 +40,12 @@ pub const REDLOCK_PROTOCOL_RESP3: i32 = 3;
 /// redlock_options_set_restart_guard(): a restarted node votes at once.
 pub const REDLOCK_GUARD_OFF: i32 = 0;
 /// redlock_options_set_restart_guard(): a node that restarts while this handle knows it does not vote before
-/// all leases that it may have forgotten are over. The default.
+/// all leases that it may have forgotten are over. A handle made after the restart does not know of it. The
+/// default.
 pub const REDLOCK_GUARD_SEEN: i32 = 1;
-/// redlock_options_set_restart_guard(): as before, and a node that is new to this handle must have been up that
-/// long.
+/// redlock_options_set_restart_guard(): a node votes only when it has certainly been running for max_ttl_ms:
+/// this handle has known it for so long, or it says so and its clock is within 500 ms of the nodes' median. A
+/// node whose maxmemory-policy evicts keys, or that hides INFO, is refused. Needs max_ttl_ms.
 pub const REDLOCK_GUARD_STRICT: i32 = 2;
 
 /// New options, all at their defaults. Never NULL, except after a defect in the library. Since 0.1.0.
@@ -216,8 +218,14 @@ pub unsafe extern "C" fn redlock_options_set_max_ttl_ms(
     unsafe { set(options, change) }
 }
 
-/// When a node that restarted, perhaps without its data, may vote again: one of the REDLOCK_GUARD_ values.
-/// Default REDLOCK_GUARD_SEEN. Since 0.1.0.
+/// When a node that restarted may vote again: one of the REDLOCK_GUARD_ values. Default REDLOCK_GUARD_SEEN.
+///
+/// A node that comes back empty would grant locks that are held. It is asked all the same, but does not count
+/// until it has been running for max_ttl_ms and the drift, which is until all leases that it may have forgotten
+/// are over; the same goes for one that comes back with its data, which may not be all of it. Until then the
+/// error says REDLOCK_NODE_GUARDED and "restarted 3.2 s ago; no vote for 6.8 s more". So restart one node at a
+/// time, max_ttl_ms apart. Without max_ttl_ms the largest ttl that this handle has been asked for takes its
+/// place, which is too short where others use longer ones. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_options_set_restart_guard(
     options: *mut redlock_options_t,

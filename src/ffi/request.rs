@@ -162,6 +162,32 @@ pub unsafe extern "C" fn redlock_request_set_token_bytes(
     unsafe { set(request, change) }
 }
 
+/// 1: a fencing token comes with the lease: redlock_lease_fence(). 0: none does (the default).
+///
+/// All who lock the resource must ask for one. It takes no further round trip, except when nodes disagree about
+/// the number. Each node keeps a counter beside the lock, for a day after it was last used, under the name
+/// `{key}:redlock-fence`, or `key:redlock-fence` where the key has a {tag}. Resources may not end in
+/// ":redlock-fence".
+///
+/// Tokens grow, whatever the clocks say, as long as the nodes keep their counters. Where one is lost (restart
+/// without data, a day without use), the server's time takes its place: then tokens grow as long as the servers'
+/// clocks agree within max_ttl_ms and restarted nodes are guarded (redlock_options_set_restart_guard()). A node
+/// whose clock or counter is ahead of the nodes' median by more than max_ttl_ms (10 s where that is not set) gets
+/// no vote: one wrong clock would otherwise set the counter for ever. After FLUSH nothing is promised. Release by
+/// redlock_unlock_token() is as good as any; extension by redlock_extend_token() does not lengthen the counters' life.
+///
+/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// +pexpire on the key and on the counter. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_fence(request: *mut redlock_request_t, fence: i32) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.fence = yes_or_no(fence, "fence")?;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
 /// A number by which redlock_cancel() can end the operation, and which the events of redlock_submit_lock() and its lease
 /// carry; several may carry the same. 0 for none (the default). Since 0.1.0.
 #[unsafe(no_mangle)]

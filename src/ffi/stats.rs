@@ -21,6 +21,7 @@ use crate::core::stats::{NodeStats, Stats};
 pub struct redlock_stats_t {
     stats: Stats,
     urls: Vec<Terminated>,
+    notes: Vec<Terminated>,
 }
 
 /// Copies the counters of a handle. No server is asked.
@@ -44,7 +45,12 @@ pub unsafe extern "C" fn redlock_stats(
         let _inside = handle.enter()?;
         let stats = handle.engine.stats()?;
         let urls = (0..handle.engine.node_count()).filter_map(|node| handle.engine.node_url(node));
-        out.put(give(redlock_stats_t { stats, urls: urls.map(Terminated::new).collect() }));
+        let notes = handle.engine.node_notes()?;
+        out.put(give(redlock_stats_t {
+            stats,
+            urls: urls.map(Terminated::new).collect(),
+            notes: notes.iter().map(|note| Terminated::new(&**note)).collect(),
+        }));
         Ok(())
     })
 }
@@ -136,6 +142,19 @@ pub unsafe extern "C" fn redlock_stats_node_url(stats: *const redlock_stats_t, n
 pub unsafe extern "C" fn redlock_stats_node_is_up(stats: *const redlock_stats_t, node: usize) -> i32 {
     // SAFETY: live counters or NULL.
     i32::from(unsafe { of_node(stats, node, |node| node.is_up) } != 0)
+}
+
+/// What a person should know about a node, counted from 0, in English: why it does not vote ("restarted 3.2 s
+/// ago; no vote for 6.8 s more", "no answer for 1200 ms", a connection error), or what is wrong with it (it may
+/// evict locks when its memory is full; it hides INFO, so that its restarts cannot be seen). "" where all is well.
+/// Borrowed from stats. NULL where stats is NULL or has no such node. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_stats_node_note(stats: *const redlock_stats_t, node: usize) -> *const c_char {
+    read(ptr::null(), || {
+        // SAFETY: live counters or NULL.
+        let stats = unsafe { look(stats) };
+        stats.and_then(|stats| stats.notes.get(node)).map_or(ptr::null(), Terminated::as_ptr)
+    })
 }
 
 /// Requests sent to a node, counted from 0. Since 0.1.0.

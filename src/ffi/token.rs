@@ -17,8 +17,9 @@ use super::status::redlock_status_t;
 /// rl, resource, token: not NULL.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's, REDLOCK_E_UNKNOWN if
-/// too few nodes answered. Since 0.1.0.
+/// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's,
+/// REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
+/// mixed reasons. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_unlock_token(
     rl: *const redlock_t,

@@ -3,29 +3,55 @@
 use ::redis::Cmd;
 
 use super::dialect::{DeleteBy, Dialect, ExtendBy};
-use super::scripts;
+use super::{counter, scripts};
 use crate::core::request::{HOLDER_BYTES, Request};
 
-/// Writes requests. It keeps the buffers of the last one, so that in the long run encoding allocates nothing.
+/// Longer requests are not kept for the next node.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
+
+/// Writes requests. It keeps the buffers of the last one, so that in the long run encoding allocates nothing, and its
+/// bytes: what is said to one node is mostly said to the others next.
 #[derive(Default)]
 pub struct Encoder {
     command: Cmd,
+    said: Option<(Request, Dialect)>,
+    bytes: Vec<u8>,
+    counter: Vec<u8>,
 }
 
 impl Encoder {
     /// An encoder with empty buffers.
     #[must_use]
     pub fn new() -> Encoder {
-        Encoder { command: Cmd::new() }
+        Encoder { command: Cmd::new(), said: None, bytes: Vec::new(), counter: Vec::new() }
     }
 
     /// Appends `request` to `out` in the words of `dialect`: exactly one command.
     pub fn encode(&mut self, request: &Request, dialect: Dialect, out: &mut Vec<u8>) {
+        let is_repeated = self.said.as_ref().is_some_and(|(said, of)| *of == dialect && said == request);
+        if !is_repeated {
+            self.write(request, dialect);
+        }
+        out.extend_from_slice(&self.bytes);
+        if self.bytes.len() > KEPT_BYTES_MAX {
+            *self = Encoder::new();
+        }
+    }
+
+    fn write(&mut self, request: &Request, dialect: Dialect) {
         let command = &mut self.command;
         command.clear();
         match request {
             Request::Set { key, token, ttl_ms } => {
                 command.arg("SET").arg(&key[..]).arg(&token[..]).arg("NX").arg("PX").arg(*ttl_ms);
+            }
+            Request::SetFenced { key, token, ttl_ms, proposal: number }
+            | Request::ExtendFenced { key, token, ttl_ms, fence: number } => {
+                let is_new = matches!(request, Request::SetFenced { .. });
+                let script = if is_new { scripts::SET_FENCED } else { scripts::EXTEND_FENCED };
+                counter::name(key, &mut self.counter);
+                command.arg("EVAL").arg(script).arg("2").arg(&key[..]).arg(&self.counter[..]);
+                command.arg(&token[..]).arg(*ttl_ms).arg(*number).arg(counter::life_ms(*ttl_ms));
             }
             Request::Release { key, token } => match dialect.delete {
                 DeleteBy::Script => {
@@ -57,7 +83,9 @@ impl Encoder {
                 command.arg("GETRANGE").arg(&key[..]).arg("0").arg(HOLDER_BYTES - 1);
             }
         }
-        command.write_packed_command(out);
+        self.bytes.clear();
+        command.write_packed_command(&mut self.bytes);
+        self.said = Some((request.clone(), dialect));
     }
 }
 
@@ -106,6 +134,18 @@ mod tests {
         assert_eq!(said(&extend(5, 9), Dialect::LUA), format!("EVAL {} 1 k t 5", scripts::EXTEND));
         assert_eq!(said(&extend(5, 9), LUA_FREE_REDIS), "SET k t IFEQ t PX 9");
         assert_eq!(said(&extend(9, 5), LUA_FREE_VALKEY), "SET k t IFEQ t PX 9");
+    }
+
+    #[test]
+    fn fenced_requests_name_the_counter_and_its_life_in_every_dialect() {
+        let (key, token, ttl_ms) = (bytes("k"), bytes("t"), 5);
+        let set = Request::SetFenced { key: key.clone(), token: token.clone(), ttl_ms, proposal: 77 };
+        let extend = Request::ExtendFenced { key, token, ttl_ms, fence: 78 };
+        let tail = |number: u64| format!("2 k {{k}}:redlock-fence t 5 {number} 86400005");
+        for dialect in [Dialect::LUA, LUA_FREE_REDIS] {
+            assert_eq!(said(&set, dialect), format!("EVAL {} {}", scripts::SET_FENCED, tail(77)));
+            assert_eq!(said(&extend, dialect), format!("EVAL {} {}", scripts::EXTEND_FENCED, tail(78)));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The codes are those of Redis' `server.c` (`createSharedObjects`), `acl.c`, `cluster.c` and `script.c`. A request of
 //! ours that ends in one of the codes below was refused as a whole: single commands are checked before they run, and
-//! the scripts make their only write last.
+//! the scripts make their writes last, of which the second is refused for no reason that did not refuse the first.
 
 use crate::core::request::{FAULT_TEXT_MAX, Fault, FaultKind};
 
@@ -48,7 +48,7 @@ fn by_code(words: &[u8]) -> Option<FaultKind> {
 }
 
 /// Errors whose code says nothing (`ERR`), by how they begin.
-const PHRASES: [(&[u8], FaultKind); 13] = [
+const PHRASES: [(&[u8], FaultKind); 14] = [
     (b"max number of clients", FaultKind::Refused),
     (b"unknown command", FaultKind::Permanent),
     (b"unknown subcommand", FaultKind::Permanent),
@@ -58,6 +58,8 @@ const PHRASES: [(&[u8], FaultKind); 13] = [
     (b"value is not an integer", FaultKind::Permanent),
     (b"invalid expire time", FaultKind::Permanent),
     (b"operation not permitted", FaultKind::Permanent),
+    // What DELEX says where others say WRONGTYPE.
+    (b"Key should be of string type", FaultKind::Permanent),
     (b"Unknown Redis command called from", FaultKind::Permanent),
     (b"Script attempted to access a non local key", FaultKind::Permanent),
     (b"ACL failure in script", FaultKind::Permanent),
@@ -95,7 +97,11 @@ fn readable(words: &[u8]) -> String {
 fn missing_right(words: &[u8]) -> Option<String> {
     if let Some(at) = find(words, SCRIPT_NOPERM) {
         let is_command = words[at + SCRIPT_NOPERM.len()..].starts_with(b" run");
-        let right = if is_command { "the script's commands (+get +del +pttl +pexpire)" } else { "access to the key" };
+        let right = if is_command {
+            "the script's commands (+get +del +pttl +pexpire; +set +time for fencing)"
+        } else {
+            "access to the key"
+        };
         return Some(right.to_owned());
     }
     if code(words) != b"NOPERM" && find(words, b"ACL failure in script").is_none() {
@@ -233,7 +239,10 @@ mod tests {
         }
         for wrapped in ["ERR ", "ERR Error running script (call to f_0): @user_script:1: "] {
             for (text, right) in [
-                ("run this command or subcommand", "the script's commands (+get +del +pttl +pexpire)"),
+                (
+                    "run this command or subcommand",
+                    "the script's commands (+get +del +pttl +pexpire; +set +time for fencing)",
+                ),
                 ("access at least one of the keys mentioned in the command arguments", "access to the key"),
             ] {
                 let words = format!("{wrapped}The user executing the script can't {text}");

@@ -321,8 +321,10 @@ impl Handshake {
         if words.starts_with(b"ERR max number of clients") {
             return Err(Fault::new(kind, "ERR max number of clients reached"));
         }
-        // Any other ERR than that: HELLO is unknown, or has no such options. AUTH is older.
-        if step == Step::Hello && (code == "ERR" || code == "NOPROTO") && self.login.protocol != Protocol::Resp3 {
+        // Any other ERR than that: HELLO is unknown, or has no such options. AUTH is older. Valkey 9 says NOAUTH to who
+        // is not logged in and uses a command that does not exist.
+        if step == Step::Hello && matches!(code, "ERR" | "NOPROTO" | "NOAUTH") && self.login.protocol != Protocol::Resp3
+        {
             self.authenticate(out);
             return Ok(());
         }

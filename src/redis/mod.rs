@@ -6,7 +6,7 @@
 //! - [`url`]: a node's URL, as address, credentials and a label that people may see
 //! - [`handshake`]: from a fresh connection to one that is ready for requests
 //! - [`dialect`]: which of a server's commands are used where several would do
-//! - [`command`], `scripts`: requests as bytes
+//! - [`command`], `scripts`, [`counter`]: requests as bytes
 //! - [`frame`]: cuts whole frames from a stream that may be hostile
 //! - [`reply`], `error`: whole frames as replies, faults and pushes
 //!
@@ -15,6 +15,7 @@
 //! garbage (`xx+OK` fed bytewise) or to exhaust the stack.
 
 pub mod command;
+pub mod counter;
 pub mod dialect;
 mod error;
 pub mod frame;

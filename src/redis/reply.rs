@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use ::redis::{PushKind, Value};
 
+use super::counter;
 use super::dialect::{Dialect, ExtendBy};
 use super::error;
 use super::frame::{integer, protocol};
@@ -106,7 +107,12 @@ fn interpret(kind: RequestKind, dialect: Dialect, answer: Answer<'_>) -> Option<
     let is_script = dialect.extend == ExtendBy::Script;
     match (kind, answer) {
         (RequestKind::Set | RequestKind::Track, Answer::Okay) => Some(Reply::Done),
-        (RequestKind::Set, Answer::Nil) => Some(Reply::Not),
+        (RequestKind::Set | RequestKind::SetFenced, Answer::Nil) => Some(Reply::Not),
+        (RequestKind::SetFenced, Answer::Bytes(bytes)) => {
+            counter::parse(&bytes).map(|(counter, time_us)| Reply::Fenced { counter, time_us })
+        }
+        (RequestKind::ExtendFenced, Answer::Integer(1)) => Some(Reply::Done),
+        (RequestKind::ExtendFenced, Answer::Integer(0)) => Some(Reply::Not),
         (RequestKind::Extend, Answer::Okay) if !is_script => Some(Reply::Done),
         (RequestKind::Extend, Answer::Nil) if !is_script => Some(Reply::Not),
         (RequestKind::Extend, Answer::Integer(1)) if is_script => Some(Reply::Done),

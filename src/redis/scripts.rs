@@ -14,3 +14,29 @@ pub const EXTEND: &str = "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 en
      local left=redis.call('PTTL',KEYS[1]) \
      if left>=0 and left<tonumber(ARGV[2]) then redis.call('PEXPIRE',KEYS[1],ARGV[2]) end \
      return 1";
+
+/// Sets `KEYS[1]` to `ARGV[1]` for `ARGV[2]` ms if it is free, and counts: `KEYS[2]` becomes `ARGV[3]` or grows by
+/// one, whichever is more; where it is missing or no number, it becomes the time in microseconds, if that is more than
+/// `ARGV[3]`. It then lives for `ARGV[4]` ms. Answers the counter and the time, nil if the key is not free.
+///
+/// All that is read is read before anything is written, and both writes are the same command on keys that were
+/// declared: an error that names what is missing (a right, memory, a master) leaves nothing applied. Numbers are
+/// written by `%.0f`, for Lua's own form of a double has 14 digits. What such a script writes depends on the time and
+/// is replicated as it was written (effects replication, the only kind since Redis 7 and the default since 5).
+pub const SET_FENCED: &str = "local c=redis.call('GET',KEYS[2]) \
+     local t=redis.call('TIME') t=t[1]*1000000+t[2] \
+     if not redis.call('SET',KEYS[1],ARGV[1],'NX','PX',ARGV[2]) then return false end \
+     if c and string.match(c,'^%d+$') then c=c+1 else c=t end \
+     c=string.format('%.0f',math.max(c,tonumber(ARGV[3]))) \
+     redis.call('SET',KEYS[2],c,'PX',ARGV[4]) \
+     return c..' '..string.format('%.0f',t)";
+
+/// [`EXTEND`] that also raises the counter `KEYS[2]` to `ARGV[3]`, unless it is more already, and gives it `ARGV[4]` ms
+/// to live. 1 therefore promises both.
+pub const EXTEND_FENCED: &str = "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 end \
+     local left=redis.call('PTTL',KEYS[1]) \
+     local c=redis.call('GET',KEYS[2]) \
+     c=c and string.match(c,'^%d+$') and tonumber(c) or 0 \
+     redis.call('SET',KEYS[2],string.format('%.0f',math.max(c,tonumber(ARGV[3]))),'PX',ARGV[4]) \
+     if left>=0 and left<tonumber(ARGV[2]) then redis.call('PEXPIRE',KEYS[1],ARGV[2]) end \
+     return 1";

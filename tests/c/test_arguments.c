@@ -1,5 +1,6 @@
 /* NULL for every pointer of every function, numbers out of their range; what is written on failure, and what is not.
- * tests/c/check-header sees to it that every function of the header occurs here. */
+ * Those of options and of the event loop are in test_options.c and test_events.c; tests/c/check-header sees to it that no
+ * function is left out. */
 #include "support/fixture.h"
 
 /* What outputs hold before a call that must not write them. */
@@ -418,6 +419,7 @@ static void counters_that_are_null_are_zero(void **state)
         assert_int_equal(of_node[i](NULL, 0), 0);
     assert_int_equal(redlock_stats_node_count(NULL), 0);
     assert_null(redlock_stats_node_url(NULL, 0));
+    assert_null(redlock_stats_node_note(NULL, 0));
     assert_int_equal(redlock_stats_node_is_up(NULL, 0), 0);
 
     OK(redlock_stats(f->rl, &stats, NULL));

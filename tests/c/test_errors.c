@@ -99,7 +99,9 @@ static void a_key_of_another_type_is_named_and_not_called_held(void **state)
         free(cluster_cli(f->cluster, node, "RPUSH", resource, "x", NULL));
     status = redlock_unlock_token(f->rl, resource, "t", &error);
     assert_int_equal(status, REDLOCK_E_CONFIG);
-    assert_contains(redlock_error_message(error), "WRONGTYPE");
+    /* DELEX has words of its own. */
+    if (strstr(redlock_error_message(error), "Key should be of string type") == NULL)
+        assert_contains(redlock_error_message(error), "WRONGTYPE");
     assert_int_equal(redlock_error_node_outcome(error, 0), REDLOCK_NODE_PERMANENT);
     redlock_error_free(error);
 }
@@ -144,6 +146,7 @@ static void expect_wrong_password(const cluster_t *cluster, const char *const *u
     redlock_lease_t *lease = NULL;
     redlock_inspect_t *inspect = NULL;
     redlock_stats_t *stats = NULL;
+    size_t permanent = 0;
 
     OK(redlock_new(urls, cluster_size(cluster), options, &rl, NULL));
     assert_int_equal(redlock_wait_ready_explain(rl, (int64_t)(5000 * cluster_slowness()), &error), REDLOCK_E_CONFIG);
@@ -151,7 +154,9 @@ static void expect_wrong_password(const cluster_t *cluster, const char *const *u
     redlock_error_free(error);
     error = NULL;
     assert_int_equal(redlock_lock(rl, "r", 10000, 5000, &lease, &error), REDLOCK_E_CONFIG);
-    assert_int_equal(redlock_error_node_outcome(error, 0), REDLOCK_NODE_PERMANENT);
+    for (size_t node = 0; node < cluster_size(cluster); node++)
+        permanent += redlock_error_node_outcome(error, node) == REDLOCK_NODE_PERMANENT;
+    assert_true(permanent >= 2);
     assert_nowhere(error, secret);
     redlock_error_free(error);
     error = NULL;

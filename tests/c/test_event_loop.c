@@ -13,6 +13,9 @@
 
 #define OK(call) assert_int_equal(call, REDLOCK_OK)
 
+/* What a child leaves behind on purpose: its parent's memory is not its to free, and no leak either. */
+static const void *volatile kept[3];
+
 /* Turns the loop until an operation is done; what else happens is passed over. */
 static redlock_event_t *next_done(const redlock_t *rl)
 {
@@ -206,6 +209,7 @@ static void a_child_has_no_loop_and_closes_all_descriptors(void **state)
                       redlock_lease_wait_lost(lease, -1) == REDLOCK_E_FORKED;
 
         alarm((unsigned)(10 * cluster_slowness()));
+        kept[0] = rl, kept[1] = lease, kept[2] = request;
         redlock_free(rl);
         redlock_lease_free(lease);
         _exit(is_good ? fixture_entries("/proc/self/fd") == before ? 0 : 2 : 1);
@@ -303,6 +307,7 @@ static void waits_that_end_at_any_moment_leave_nothing(void **state)
             pid_t child = fork();
 
             if (child == 0) {
+                kept[0] = handles[0], kept[1] = handles[1];
                 redlock_free(handles[0]);
                 _exit(0);
             }

@@ -1,6 +1,8 @@
 /* Options: every setter's range, and that what was set is what happens. */
 #include "support/fixture.h"
 
+#include <stdio.h>
+
 #define INVALID(call) assert_int_equal(call, REDLOCK_E_INVALID)
 #define OK(call) assert_int_equal(call, REDLOCK_OK)
 
@@ -200,6 +202,53 @@ static void every_protocol_and_both_ways_to_release_work(void **state)
     }
 }
 
+/* How often a command was called on a node, as INFO tells it. */
+static unsigned long calls(const struct fixture *f, size_t node, const char *command)
+{
+    char *info = cluster_cli(f->cluster, node, "INFO", "commandstats", NULL), wanted[64];
+    const char *line;
+    unsigned long count = 0;
+
+    snprintf(wanted, sizeof wanted, "cmdstat_%s:calls=", command);
+    line = strstr(info, wanted);
+    if (line != NULL)
+        count = strtoul(line + strlen(wanted), NULL, 10);
+    free(info);
+    return count;
+}
+
+static void scripts_are_used_only_where_the_server_cannot_compare_and_delete(void **state)
+{
+    struct fixture *f = *state;
+    char *delex = cluster_cli(f->cluster, 0, "COMMAND", "INFO", "DELEX", NULL);
+    char *delifeq = cluster_cli(f->cluster, 0, "COMMAND", "INFO", "DELIFEQ", NULL);
+    bool has_delex = *delex != '\0', has_delifeq = *delifeq != '\0';
+
+    free(delex);
+    free(delifeq);
+    for (int32_t lua_free = 0; lua_free <= 1; lua_free++) {
+        redlock_options_t *options = fixture_options();
+        redlock_lease_t *lease;
+        redlock_t *rl;
+
+        OK(redlock_options_set_lua_free(options, lua_free));
+        rl = fixture_handle(f->cluster, options);
+        for (size_t node = 0; node < FIXTURE_NODES; node++)
+            free(cluster_cli(f->cluster, node, "CONFIG", "RESETSTAT", NULL));
+        lease = fixture_take(rl, cluster_resource("lua"), 30000);
+        OK(redlock_extend(lease, 40000, NULL));
+        fixture_release(lease);
+        /* Waits for what the slower nodes still have to confirm. */
+        redlock_free(rl);
+        for (size_t node = 0; node < FIXTURE_NODES; node++) {
+            bool is_lua_free = lua_free == 1 && (has_delex || has_delifeq);
+
+            assert_true((calls(f, node, "delex") + calls(f, node, "delifeq") > 0) == is_lua_free);
+            assert_true((calls(f, node, "eval") > 0) == !is_lua_free);
+        }
+    }
+}
+
 static void a_busy_wait_changes_nothing_but_the_time(void **state)
 {
     struct fixture *f = *state;
@@ -224,6 +273,7 @@ int main(void)
         cmocka_unit_test(a_ttl_beyond_the_longest_is_refused),
         cmocka_unit_test(the_client_name_is_what_the_servers_list),
         cmocka_unit_test(every_protocol_and_both_ways_to_release_work),
+        cmocka_unit_test(scripts_are_used_only_where_the_server_cannot_compare_and_delete),
         cmocka_unit_test(a_busy_wait_changes_nothing_but_the_time),
     };
 

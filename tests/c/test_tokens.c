@@ -110,23 +110,30 @@ static void retries_end_a_wait_before_its_time(void **state)
 {
     struct fixture *f = *state;
     const char *resource = cluster_resource("retries");
-    redlock_t *other = fixture_handle(f->cluster, NULL);
-    redlock_lease_t *held = fixture_take(other, resource, 60000), *lease = NULL;
+    redlock_lease_t *held = fixture_take(f->rl, resource, 60000), *lease = NULL;
     redlock_request_t *request = redlock_request_new();
-    uint64_t begin = cluster_now_ms();
+    redlock_options_t *options = fixture_options();
+    redlock_stats_t *stats = NULL;
+    redlock_t *rl;
 
+    /* Where servers wake the waiters, the second attempt comes when the lock is free. */
+    OK(redlock_options_set_wake(options, 0));
+    OK(redlock_options_set_retry_delay_ms(options, 20));
+    rl = fixture_handle(f->cluster, options);
     OK(redlock_request_set_resource(request, resource));
     OK(redlock_request_set_ttl_ms(request, 30000));
     OK(redlock_request_set_wait_ms(request, 600000));
-    OK(redlock_request_set_retries(request, 1));
-    assert_int_equal(redlock_lock_request(f->rl, request, &lease, NULL), REDLOCK_E_NOT_ACQUIRED);
-    assert_true(cluster_now_ms() - begin < 5000 * cluster_slowness());
+    OK(redlock_request_set_retries(request, 2));
+    assert_int_equal(redlock_lock_request(rl, request, &lease, NULL), REDLOCK_E_NOT_ACQUIRED);
+    OK(redlock_stats(rl, &stats, NULL));
+    assert_int_equal(redlock_stats_attempts(stats), 3);
+    redlock_stats_free(stats);
     OK(redlock_request_set_retries(request, REDLOCK_RETRIES_OF_HANDLE));
     OK(redlock_request_set_wait_ms(request, 50));
-    assert_int_equal(redlock_lock_request(f->rl, request, &lease, NULL), REDLOCK_E_NOT_ACQUIRED);
+    assert_int_equal(redlock_lock_request(rl, request, &lease, NULL), REDLOCK_E_NOT_ACQUIRED);
     fixture_release(held);
     redlock_request_free(request);
-    redlock_free(other);
+    redlock_free(rl);
 }
 
 static void an_inspection_shows_the_holder_and_changes_nothing(void **state)
@@ -249,7 +256,7 @@ static void counters_tell_what_was_done(void **state)
         assert_int_equal(redlock_stats_node_is_up(stats, node), 1);
         assert_true(redlock_stats_node_requests(stats, node) >= 40);
         assert_true(redlock_stats_node_replies(stats, node) <= redlock_stats_node_requests(stats, node));
-        assert_true(redlock_stats_node_replies(stats, node) > 30);
+        assert_true(redlock_stats_node_replies(stats, node) >= 10);
         assert_int_equal(redlock_stats_node_timeouts(stats, node), 0);
         assert_int_equal(redlock_stats_node_errors(stats, node), 0);
         assert_int_equal(redlock_stats_node_reconnects(stats, node), 0);
@@ -281,6 +288,7 @@ static void waiting_for_the_nodes_tells_which_are_missing(void **state)
 static void connections_and_scripts_that_the_server_drops_are_not_missed(void **state)
 {
     struct fixture *f = *state;
+    redlock_error_t *error = NULL;
 
     for (int i = 0; i < 5; i++) {
         redlock_lease_t *lease = fixture_take(f->rl, cluster_resource("dropped"), 30000);
@@ -292,8 +300,11 @@ static void connections_and_scripts_that_the_server_drops_are_not_missed(void **
         fixture_release(lease);
         for (size_t node = 0; node < FIXTURE_NODES; node++)
             free(cluster_cli(f->cluster, node, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes", NULL));
+        /* Whether a connection has ended is looked at again after a millisecond. */
+        cluster_sleep_ms(2);
         lease = NULL;
-        OK(redlock_lock(f->rl, cluster_resource("dropped"), 30000, 0, &lease, NULL));
+        if (redlock_lock(f->rl, cluster_resource("dropped"), 30000, 0, &lease, &error) != REDLOCK_OK)
+            fail_msg("lock %d: %s", i, redlock_error_message(error));
         fixture_release(lease);
     }
 }

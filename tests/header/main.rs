@@ -186,6 +186,10 @@ fn the_library_carries_its_soname_and_cannot_be_unloaded() {
 fn the_examples_compile_without_a_warning() {
     let folder = fs::read_dir(root().join("examples-c")).expect("examples-c is there");
     let files = folder.map(|entry| entry.expect("readable").path());
+    // Those of other people's loops need their headers: `make examples` builds them.
+    let is_by_itself =
+        |path: &PathBuf| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("loop_"));
+    let files = files.filter(is_by_itself);
     let examples: Vec<_> = files.filter(|path| path.extension() == Some(OsStr::new("c"))).collect();
     assert!(examples.len() >= 5, "{examples:?}");
     for compiler_name in available(&C_COMPILERS) {

@@ -3,11 +3,13 @@
 use redlock::core::census::Census;
 use redlock::core::operation::{Completion, LeaseKey, LeaseState, LeaseView};
 use redlock::core::quorum::quorum;
-use redlock::core::report::{Failure, Outcome, Status};
+use redlock::core::report::{Failure, NodeReport, Outcome, Status};
 use redlock::core::validity::lower_bound;
 
 use crate::client::{Asked, Pending};
 use crate::knobs::Mode;
+use crate::net::Conn;
+use crate::node::{Key, Node};
 use crate::rng::TokenId;
 use crate::world::{World, named, tell};
 
@@ -17,6 +19,8 @@ pub const EXCLUSION: &str = "at most one holder";
 pub const BACKING: &str = "a valid lease is backed by a quorum";
 /// Lost, released or expired: never held again.
 pub const FINALITY: &str = "a lease that is over stays over";
+/// Fencing tokens grow from holder to holder.
+pub const FENCING: &str = "fencing tokens grow";
 /// No node is counted for a key that it never had.
 pub const COUNTING: &str = "only granted keys are counted";
 /// An unlock that succeeded deleted a quorum of keys.
@@ -25,6 +29,8 @@ pub const RELEASE: &str = "a release deletes a quorum of keys";
 pub const EXTENSION: &str = "an extension reaches a quorum";
 /// Everything ends in its time.
 pub const ENDING: &str = "every operation ends in time";
+/// What is due is done.
+pub const PROGRESS: &str = "what is due is done";
 /// A failure's status and its reports say the same.
 pub const REPORTS: &str = "a failure says what happened";
 /// Nothing is remembered for ever.
@@ -74,6 +80,21 @@ impl World {
         self.check_backing(client, at);
     }
 
+    /// Every holder's fencing token is larger than all before it.
+    pub fn check_fence(&mut self, resource: u8, token: TokenId, fence: u64) {
+        let at = usize::from(resource);
+        let Some((before, of)) = self.highest_fence[at] else {
+            self.highest_fence[at] = Some((fence, token));
+            return;
+        };
+        let is_excused = self.knobs.mode == Mode::Promise && self.are_counters_lost;
+        if fence <= before && !is_excused && !self.is_robbed(of) && !self.is_robbed(token) {
+            self.fail(FENCING, format!("{} got {fence} after {} got {before}", named(token), named(of)));
+        } else if fence > before {
+            self.highest_fence[at] = Some((fence, token));
+        }
+    }
+
     /// Its keys were taken from it, so that fewer than a quorum remain.
     fn is_victim(&mut self, resource: u8, token: TokenId) -> bool {
         self.is_robbed(token) && self.backing(resource, token, self.now) < self.quorum()
@@ -115,7 +136,10 @@ impl World {
             self.fail(FINALITY, format!("{token} was released and is now lost"));
         }
         self.summary.lost += u64::from(was.state == LeaseState::Held && view.state == LeaseState::Lost);
-        let granted = self.clients[client].fate(was.token).granted.count_ones() as usize;
+        let fate = self.clients[client].fate(was.token);
+        // Extensions by token are no business of the lease.
+        let denied = if fate.is_left { 0 } else { fate.denied };
+        let granted = (fate.granted & !denied).count_ones() as usize;
         if view.node_count_held > granted {
             self.fail(COUNTING, format!("{token} is counted on {} nodes, {granted} granted it", view.node_count_held));
         }
@@ -201,7 +225,7 @@ impl World {
         let (node_count, quorum) = (self.nodes.len(), self.quorum());
         let nodes = &failure.nodes;
         let count = |is: fn(&Outcome) -> bool| nodes.iter().filter(|report| is(&report.outcome)).count();
-        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_)));
+        let failed = count(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Guarded(_)));
         let done = count(|outcome| matches!(outcome, Outcome::Done));
         let is_in_order = nodes.iter().enumerate().all(|(node, report)| report.node == node);
         let is_whole = nodes.len() == node_count || nodes.is_empty();
@@ -221,6 +245,9 @@ impl World {
                 Status::Closed => false,
                 Status::Interrupted | Status::Invalid | Status::Forked | Status::Internal => false,
             };
+        let is_held = |report: &&NodeReport| matches!(report.outcome, Outcome::Held(_));
+        let mut said_held = nodes.iter().filter(is_held).map(|report| report.node);
+        let is_right = is_right && said_held.all(|node| pending.said_held & (1 << node) != 0);
         if !is_right {
             self.fail(REPORTS, format!("{:?} failed with {failure:?}", pending.asked));
         }
@@ -240,6 +267,45 @@ impl World {
                 format!("c{client}.{} {:?} is {late_ms} ms late: {:?}", late.worker, late.op, late.asked),
             );
         }
+    }
+
+    /// A client without an operation, an unanswered request or a debt has left no key but those of its leases.
+    pub fn check_cleanliness(&mut self, client: usize) {
+        let of = &self.clients[client];
+        if !self.knobs.can_kill || !of.pending.is_empty() || !of.unsent.is_empty() || of.lease_ahead_ns > 0 {
+            return;
+        }
+        let mine = |token: TokenId| {
+            token.client == client
+                && !of.fates[token.count].is_left
+                && !of.claims.iter().any(|claim| claim.token == token && !claim.is_let_go)
+        };
+        let find = |(at, node): (usize, &Node)| {
+            let is_left = |key: &&Key| mine(key.token) && node.holds_until(self.now, key.resource, key.token) > 0;
+            node.keys.iter().find(is_left).filter(|_| node.is_up && !node.was_stepped).map(|key| (at, key.token))
+        };
+        let Some((node, token)) = self.nodes.iter().enumerate().find_map(find) else { return };
+        let census = of.machine.census();
+        let is_settled = census.in_flight + census.parked + census.debts == 0;
+        let is_on_its_way = |conn: &Conn| {
+            conn.client == client && conn.node == node && !(conn.to_server.is_empty() && conn.server_buffer.is_empty())
+        };
+        if is_settled && !self.conns.iter().any(is_on_its_way) {
+            self.fail(CLEANLINESS, format!("{} is left on n{node}, and c{client} knows nothing of it", named(token)));
+        }
+    }
+
+    /// The driver ticks as long as something is due, and would spin for ever if nothing came of it.
+    pub fn check_progress(&mut self, client: usize) {
+        for _ in 0..32 {
+            let of = &self.clients[client];
+            let mono_ns = of.now(self.now).mono_ns;
+            if self.violation.is_some() || of.machine.next_deadline().is_none_or(|due| due > mono_ns) {
+                return;
+            }
+            self.attend(client);
+        }
+        self.fail(PROGRESS, format!("c{client} has something due again and again"));
     }
 
     /// The faults are long over and nothing moves any more.
@@ -262,14 +328,14 @@ impl World {
             self.nodes[node].purge(self.now);
             for key in self.nodes[node].keys.clone() {
                 let of = &mut self.clients[key.token.client];
-                let was_stepped = of.lease_ahead_ns > 0;
+                let was_stepped = of.lease_ahead_ns > 0 || self.nodes[node].was_stepped;
                 let fate = *of.fate(key.token);
-                let is_excused = !of.is_alive || fate.is_left || fate.is_robbed || was_stepped || !self.knobs.can_kill;
+                let is_excused = !of.is_alive || fate.is_left || was_stepped || !self.knobs.can_kill;
                 if !is_excused {
                     self.fail(CLEANLINESS, format!("{} is left on n{node}", named(key.token)));
                 }
                 let most_ns = self.nodes[node].clock.at(self.now) + self.knobs.ttls_ms[1] * 1_000_000;
-                if key.expires_ns > most_ns && !fate.is_robbed {
+                if key.expires_ns > most_ns && !self.nodes[node].was_stepped {
                     self.fail(CLEANLINESS, format!("{} lives longer than any ttl", named(key.token)));
                 }
             }

@@ -89,6 +89,10 @@ pub struct Pending {
     pub asked: Asked,
     pub submitted_ns: u64,
     pub submitted_lease_ns: u64,
+    /// The thread does not wait for it, as in an event loop.
+    pub is_detached: bool,
+    /// Nodes that refused a lock because of another holder.
+    pub said_held: u16,
     /// On the wait clock; `u64::MAX`: no promise yet.
     pub must_end_mono_ns: u64,
 }
@@ -131,6 +135,8 @@ pub struct TokenFate {
     pub deleted_ns: [u64; 7],
     /// When each node last extended it.
     pub extended_ns: [u64; 7],
+    /// Nodes whose last word to the owner was that they do not have it.
+    pub denied: u16,
     /// A server lost it, or a stranger unlocked it: no promise any more.
     pub is_robbed: bool,
     /// The owner gave the lease back without releasing it, or a stranger lengthened it: it may stay for its ttl.

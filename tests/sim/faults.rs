@@ -37,6 +37,8 @@ impl World {
                 tell!(self, "n{node} is flushed");
                 self.rob(node);
                 self.nodes[node].keys.clear();
+                self.nodes[node].counters.clear();
+                self.are_counters_lost = true;
                 self.flushed(node);
             }
             Fault::Delete => {
@@ -56,6 +58,7 @@ impl World {
                 tell!(self, "n{node}'s clock is set by {:.3} ms", by_ns as f64 / NS_PER_MS as f64);
                 self.rob(node);
                 self.nodes[node].clock.offset_ns += by_ns;
+                self.nodes[node].was_stepped = true;
             }
         }
     }
@@ -128,6 +131,8 @@ impl World {
         stopped.mood_until_ns = 0;
         if is_emptied {
             stopped.keys.clear();
+            stopped.counters.clear();
+            self.are_counters_lost = true;
         }
         for conn in 0..self.conns.len() {
             if self.conns[conn].node == node && self.conns[conn].is_server_open {
@@ -219,7 +224,11 @@ impl World {
             of.workers.iter_mut().for_each(|worker| worker.rounds_left = worker.rounds_left.min(1));
             let until = of.paused_until_ns.min(self.now);
             of.paused_until_ns = until;
-            self.at(self.now, Event::Resume(client as u8));
+        }
+        for client in 0..self.clients.len() {
+            if self.clients[client].is_alive {
+                self.resume(client);
+            }
         }
     }
 }

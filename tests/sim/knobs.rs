@@ -22,10 +22,17 @@ pub enum Mode {
 pub struct Setup {
     pub mode: Mode,
     pub script_fault: Option<ScriptFault>,
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<redlock::core::mutant::Mutant>,
 }
 
 impl Setup {
-    pub const PROMISE: Setup = Setup { mode: Mode::Promise, script_fault: None };
+    pub const PROMISE: Setup = Setup {
+        mode: Mode::Promise,
+        script_fault: None,
+        #[cfg(feature = "mutants")]
+        mutant: None,
+    };
 }
 
 /// One kind of fault.
@@ -84,6 +91,8 @@ pub struct Knobs {
     pub mode: Mode,
     pub node_count: usize,
     pub node_clocks: Vec<Clock>,
+    /// How far the servers' wall clocks are ahead.
+    pub node_skews_ns: Vec<u64>,
     pub clients: Vec<ClientKnobs>,
     pub resources: u8,
     pub ttls_ms: [u64; 2],
@@ -131,6 +140,7 @@ impl Knobs {
             mode,
             node_count,
             node_clocks: (0..node_count).map(|_| clock(rng)).collect(),
+            node_skews_ns: (0..node_count).map(|_| rng.below(50 * NS_PER_MS)).collect(),
             clients: (0..client_count)
                 .map(|_| ClientKnobs {
                     config: config(rng, node_count, drift_ppm, timeout_ms),

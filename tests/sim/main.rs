@@ -8,6 +8,8 @@ mod client;
 mod clock;
 mod faults;
 mod knobs;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod net;
 mod node;
 mod rng;

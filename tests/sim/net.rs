@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use redlock::core::request::{Push, Reply, Request, RequestKind, ServerInfo};
 
+use crate::rng::TokenId;
+
 pub type ConnId = usize;
 
 /// What travels to a server.
@@ -22,7 +24,8 @@ pub enum Item {
 #[derive(Debug)]
 pub enum Message {
     Welcome(Box<ServerInfo>),
-    Reply(RequestKind, Reply),
+    /// With the kind of the request and, where it has one, its resource and token.
+    Reply(RequestKind, Reply, Option<(u8, TokenId)>),
     Push(Push),
     /// The server's end is closed, or a middlebox says so.
     End,

@@ -46,12 +46,18 @@ pub enum ScriptFault {
     ExtendShortens,
     /// SET without NX.
     SetWithoutNx,
+    /// A grant leaves the fencing counter where it is.
+    CounterStands,
 }
 
 #[derive(Debug)]
 pub struct Node {
     pub clock: Clock,
     pub keys: Vec<Key>,
+    /// Fencing counters, by resource.
+    pub counters: Vec<(u8, u64)>,
+    /// What its clock showed at the beginning, were it exact.
+    zero_ns: u64,
     pub is_up: bool,
     /// While down, it does not even refuse connections.
     pub is_silent: bool,
@@ -60,15 +66,19 @@ pub struct Node {
     pub mood_until_ns: u64,
     pub starts: u32,
     pub started_ns: u64,
+    /// Its clock was set: keys may live longer than they should.
+    pub was_stepped: bool,
     pub script_fault: Option<ScriptFault>,
     node: usize,
 }
 
 impl Node {
-    pub fn new(node: usize, clock: Clock) -> Node {
+    pub fn new(node: usize, clock: Clock, skew_ns: u64) -> Node {
         Node {
             clock,
             keys: Vec::new(),
+            counters: Vec::new(),
+            zero_ns: clock.at(0) - skew_ns,
             is_up: true,
             is_silent: false,
             is_paused: false,
@@ -76,6 +86,7 @@ impl Node {
             mood_until_ns: 0,
             starts: 0,
             started_ns: 0,
+            was_stepped: false,
             script_fault: None,
             node,
         }
@@ -85,10 +96,15 @@ impl Node {
         ServerInfo {
             run_id: format!("{}.{}", self.node, self.starts),
             uptime_s: now_ns.saturating_sub(self.started_ns) / (1_000 * NS_PER_MS),
-            time_us: self.clock.at(now_ns) / 1_000,
+            time_us: self.time_us(now_ns),
             can_track: true,
             ..ServerInfo::default()
         }
+    }
+
+    /// `TIME`.
+    fn time_us(&self, now_ns: u64) -> u64 {
+        EPOCH_US + self.clock.at(now_ns).saturating_sub(self.zero_ns) / 1_000
     }
 
     /// The server's time as its commands see it: whole milliseconds.
@@ -169,6 +185,28 @@ impl Node {
                 }
                 _ => (Reply::Not, None),
             },
+            Request::SetFenced { key, token, ttl_ms, proposal } => {
+                let set = Request::Set { key: key.clone(), token: token.clone(), ttl_ms: *ttl_ms };
+                match self.apply(now_ns, &set, rng) {
+                    (Reply::Done, change) => {
+                        let time_us = self.time_us(now_ns);
+                        let counter = self.count(resource_of(key), *proposal, time_us);
+                        (Reply::Fenced { counter, time_us }, change)
+                    }
+                    refused => refused,
+                }
+            }
+            Request::ExtendFenced { key, token, ttl_ms, fence } => {
+                let (key, token, ttl_ms) = (key.clone(), token.clone(), *ttl_ms);
+                let resource = resource_of(&key);
+                let extended = self.apply(now_ns, &Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms }, rng);
+                if extended.0 == Reply::Done {
+                    let known = self.counters.iter().find(|(of, _)| *of == resource).map_or(0, |(_, counter)| *counter);
+                    self.counters.retain(|(of, _)| *of != resource);
+                    self.counters.push((resource, known.max(*fence)));
+                }
+                extended
+            }
             Request::Track => (Reply::Done, None),
             Request::Remaining { key } => {
                 let remaining = match found(&self.keys, key) {
@@ -184,6 +222,24 @@ impl Node {
         }
     }
 }
+
+impl Node {
+    /// What a granted lock makes of the resource's counter.
+    fn count(&mut self, resource: u8, proposal: u64, time_us: u64) -> u64 {
+        let known = self.counters.iter().find(|(of, _)| *of == resource).map(|(_, counter)| *counter);
+        let stands = self.script_fault == Some(ScriptFault::CounterStands);
+        let counter = known.map_or(time_us, |counter| counter + u64::from(!stands)).max(proposal);
+        self.counters.retain(|(of, _)| *of != resource);
+        self.counters.push((resource, counter));
+        counter
+    }
+}
+
+/// Servers' time at the beginning of a schedule.
+const EPOCH_US: u64 = 1_700_000_000_000_000;
+
+/// More resources than any schedule has.
+pub const RESOURCES_MAX: usize = 4;
 
 /// The resource that a key stands for: its last byte.
 pub fn resource_of(key: &[u8]) -> u8 {

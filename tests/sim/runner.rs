@@ -29,6 +29,8 @@ pub fn number_from_env(name: &str) -> Option<u64> {
 
 /// Plays one schedule. A panic inside the library is a violation, too.
 pub fn play(seed: u64, setup: Setup, is_told: bool) -> (World, Option<Violation>) {
+    #[cfg(feature = "mutants")]
+    redlock::core::mutant::activate(setup.mutant);
     let mut world = World::new(seed, setup, is_told);
     let played = catch_unwind(AssertUnwindSafe(|| world.run()));
     let violation = match played {
@@ -43,7 +45,7 @@ pub fn play(seed: u64, setup: Setup, is_told: bool) -> (World, Option<Violation>
 }
 
 /// A schedule that takes longer than this hangs inside the library.
-const HANGS: Duration = Duration::from_secs(2);
+const HANGS: Duration = Duration::from_secs(20);
 
 /// Ends the process if one thread stays at one schedule.
 fn watch_for_hangs(playing: &[AtomicU64; THREADS], running: &AtomicU64) {
@@ -62,13 +64,16 @@ fn watch_for_hangs(playing: &[AtomicU64; THREADS], running: &AtomicU64) {
     }
 }
 
+/// What happened in how many schedules, and the first that failed.
+type Found = (Summary, u64, Option<(u64, Violation)>);
+
 /// Plays `count` schedules, up to the first that fails.
 pub fn play_all(count: u64, setup: Setup) -> Outcome {
     let base = number_from_env("SEED_BASE").unwrap_or(1);
     let began = Instant::now();
     let next = AtomicU64::new(0);
     let is_over = AtomicBool::new(false);
-    let found: Mutex<(Summary, u64, Option<(u64, Violation)>)> = Mutex::new(Default::default());
+    let found: Mutex<Found> = Mutex::default();
     let playing = [const { AtomicU64::new(u64::MAX) }; THREADS];
     let running = AtomicU64::new(THREADS as u64);
     std::thread::scope(|scope| {

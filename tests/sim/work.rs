@@ -79,6 +79,7 @@ impl World {
             auto_extend: self.rng.one_in(5),
             max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
+            fence: self.rng.one_in(3),
         };
         if params.auto_extend || params.watch {
             // From now on a thread of the library minds the sockets.
@@ -187,11 +188,23 @@ impl World {
             Some(wait_ms) => now.mono_after_ms(wait_ms) + grace_ns,
             None => u64::MAX,
         };
-        self.clients[client].workers[worker].is_waiting = true;
+        let is_detached = matches!(asked, Asked::Extend { .. }) && self.rng.one_in(4);
+        self.clients[client].workers[worker].is_waiting = !is_detached;
+        if is_detached {
+            self.act_later(client, worker, 0, 10 * NS_PER_MS);
+        }
         let op = self.submit(client, operation);
         tell!(self, "c{client}.{worker} begins {op:?}: {asked:?}");
-        let pending =
-            Pending { op, worker, asked, submitted_ns: self.now, submitted_lease_ns: now.lease_ns, must_end_mono_ns };
+        let pending = Pending {
+            op,
+            worker,
+            asked,
+            submitted_ns: self.now,
+            submitted_lease_ns: now.lease_ns,
+            is_detached,
+            said_held: 0,
+            must_end_mono_ns,
+        };
         self.clients[client].pending.push(pending);
         self.settle(client);
         if self.violation.is_none() {
@@ -209,10 +222,14 @@ impl World {
     /// The operation that a thread waited for has ended.
     pub fn worker_done(&mut self, client: usize, pending: &Pending, result: Result<Completion, Failure>) {
         let worker = pending.worker;
+        if pending.is_detached {
+            self.summary.extended += u64::from(result.is_ok());
+            return;
+        }
         self.clients[client].workers[worker].is_waiting = false;
         let hold_ns = self.knobs.ttls_ms[1] * NS_PER_MS;
         match (pending.asked, result) {
-            (Asked::Lock { resource, .. }, Ok(Completion::Locked { lease, token, view, .. })) => {
+            (Asked::Lock { resource, .. }, Ok(Completion::Locked { lease, token, view, fence })) => {
                 self.summary.locked += 1;
                 let claim = Claim {
                     lease,
@@ -228,12 +245,16 @@ impl World {
                 self.clients[client].workers[worker].claim = Some(at);
                 tell!(self, "c{client}.{worker} HOLDS {resource} by {}", named(claim.token));
                 self.check_claim(client, at);
+                if let Some(fence) = fence {
+                    self.check_fence(resource, claim.token, fence);
+                }
                 let most_ns = if self.is_calm || self.rng.one_in(2) { hold_ns / 8 } else { hold_ns };
                 self.act_later(client, worker, 0, most_ns);
             }
             (Asked::Unlock { .. }, result) => {
                 self.summary.unlocked += u64::from(result.is_ok());
-                self.act_later(client, worker, 0, 5 * NS_PER_MS);
+                let most_ns = if self.rng.one_in(4) { hold_ns } else { 5 * NS_PER_MS };
+                self.act_later(client, worker, 0, most_ns);
             }
             (Asked::Extend { .. }, result) => {
                 self.summary.extended += u64::from(result.is_ok());

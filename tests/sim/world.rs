@@ -6,10 +6,10 @@ use std::collections::BinaryHeap;
 use redlock::core::machine::Context;
 use redlock::core::operation::{Completion, Input, OpKey, Operation, Output};
 use redlock::core::report::Failure;
-use redlock::core::request::{Fault, FaultKind, Push, Reply, Request};
+use redlock::core::request::{Fault, FaultKind, Push, Reply, Request, RequestKind};
 use redlock::core::time::NS_PER_MS;
 
-use crate::client::{Client, Phase};
+use crate::client::{Asked, Client, Phase};
 use crate::knobs::{Knobs, Setup};
 use crate::net::{Conn, ConnId, Item, Message};
 use crate::node::{self, Change, Node};
@@ -75,6 +75,10 @@ pub struct World {
     pub cut_to_server: Vec<u64>,
     pub cut_to_client: Vec<u64>,
     pub is_calm: bool,
+    /// The largest fencing token so far of every resource, and whose it was.
+    pub highest_fence: [Option<(u64, TokenId)>; node::RESOURCES_MAX],
+    /// A server lost its counters, and no guard kept it from voting.
+    pub are_counters_lost: bool,
     pub faults_left: usize,
     pub summary: Summary,
     pub violation: Option<Violation>,
@@ -97,8 +101,8 @@ impl World {
     pub fn new(seed: u64, setup: Setup, is_told: bool) -> World {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::new(setup.mode, &mut rng);
-        let nodes = knobs.node_clocks.iter().enumerate().map(|(node, &clock)| {
-            let mut node = Node::new(node, clock);
+        let nodes = knobs.node_clocks.iter().zip(&knobs.node_skews_ns).enumerate().map(|(node, (&clock, &skew_ns))| {
+            let mut node = Node::new(node, clock, skew_ns);
             node.script_fault = setup.script_fault;
             node
         });
@@ -114,6 +118,8 @@ impl World {
             cut_to_server: vec![0; knobs.clients.len() * knobs.node_count],
             cut_to_client: vec![0; knobs.clients.len() * knobs.node_count],
             is_calm: false,
+            highest_fence: [None; node::RESOURCES_MAX],
+            are_counters_lost: false,
             faults_left: knobs.fault_count,
             summary: Summary::default(),
             violation: None,
@@ -186,6 +192,7 @@ impl World {
                     self.clients[client].wake_ns = u64::MAX;
                     if self.is_running(client) {
                         self.attend(client);
+                        self.check_progress(client);
                     }
                 }
             }
@@ -217,7 +224,7 @@ impl World {
         client.is_alive && client.paused_until_ns <= self.now && client.is_attended()
     }
 
-    fn resume(&mut self, client: usize) {
+    pub fn resume(&mut self, client: usize) {
         tell!(self, "c{client} goes on");
         self.transmit_unsent(client);
         // Whatever the pause delayed gets its time again.
@@ -322,12 +329,17 @@ impl World {
                     tell!(self, "c{client} is connected to n{node}, run {}", info.run_id);
                     self.handle(client, Input::Up { node, info: *info });
                 }
-                Message::Reply(kind, reply) => {
+                Message::Reply(kind, reply, about) => {
                     let awaited = self.clients[client].machine.awaited(node);
                     if awaited != Some(kind) {
                         return self.fail("replies reach their requests", format!("{kind:?} answers {awaited:?}"));
                     }
                     tell!(self, "c{client} <- n{node} {kind:?}: {}", short(&reply));
+                    if let Some((resource, token)) =
+                        about.filter(|(_, token)| kind != RequestKind::Release && token.client == client)
+                    {
+                        self.hear(client, node, resource, token, &reply);
+                    }
                     self.handle(client, Input::Reply { node, reply });
                 }
                 Message::Push(push) => {
@@ -344,6 +356,23 @@ impl World {
             if self.violation.is_some() {
                 return;
             }
+        }
+    }
+
+    /// What a node's answer to a SET or an extension lets its owner know.
+    fn hear(&mut self, client: usize, node: usize, resource: u8, token: TokenId, reply: &Reply) {
+        let of = &mut self.clients[client];
+        match reply {
+            Reply::Done | Reply::Fenced { .. } => of.fate(token).denied &= !(1 << node),
+            Reply::Not => {
+                of.fate(token).denied |= 1 << node;
+                for pending in &mut of.pending {
+                    if matches!(pending.asked, Asked::Lock { resource: wanted, .. } if wanted == resource) {
+                        pending.said_held |= 1 << node;
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
@@ -418,6 +447,7 @@ impl World {
             self.transmit_unsent(client);
         }
         self.check_ends(client);
+        self.check_cleanliness(client);
         self.arm(client);
     }
 
@@ -425,8 +455,9 @@ impl World {
     pub fn pause(&mut self, client: usize) {
         let for_ns = self.fault_ns();
         tell!(self, "c{client} is stopped for {:.3} ms", for_ns as f64 / NS_PER_MS as f64);
-        self.clients[client].paused_until_ns = self.now + for_ns;
-        self.at(self.now + for_ns, Event::Resume(client as u8));
+        let until = self.clients[client].paused_until_ns.max(self.now + for_ns);
+        self.clients[client].paused_until_ns = until;
+        self.at(until, Event::Resume(client as u8));
     }
 
     fn arm(&mut self, client: usize) {
@@ -552,24 +583,21 @@ impl World {
                     on.tracked |= 1 << node::resource_of(key);
                     self.expire_later(node);
                 }
-                self.answer(conn, Message::Reply(request.kind(), reply));
+                self.answer(conn, Message::Reply(request.kind(), reply, about(&request)));
             }
         }
     }
 
     fn changed(&mut self, node: usize, request: &Request, change: Change) {
         let now = self.now;
-        if let Request::Set { key, token, .. } | Request::Release { key, token } | Request::Extend { key, token, .. } =
-            request
-        {
-            let token = TokenId::of(token);
+        if let Some((resource, token)) = about(request) {
             let fate = self.clients[token.client].fate(token);
             match change {
                 Change::Granted => fate.granted |= 1 << node,
                 Change::Deleted => fate.deleted_ns[node] = now,
                 Change::Extended => fate.extended_ns[node] = now,
             }
-            self.invalidate(node, 1 << node::resource_of(key));
+            self.invalidate(node, 1 << resource);
         }
     }
 
@@ -635,6 +663,18 @@ impl World {
     }
 }
 
+/// The resource and the token of a request that has both.
+fn about(request: &Request) -> Option<(u8, TokenId)> {
+    match request {
+        Request::Set { key, token, .. }
+        | Request::SetFenced { key, token, .. }
+        | Request::Release { key, token }
+        | Request::Extend { key, token, .. }
+        | Request::ExtendFenced { key, token, .. } => Some((node::resource_of(key), TokenId::of(token))),
+        Request::Track | Request::Remaining { .. } | Request::Holder { .. } => None,
+    }
+}
+
 /// A request in a few words.
 pub fn say(request: &Request) -> String {
     let name = |key: &[u8]| String::from_utf8_lossy(key).into_owned();
@@ -643,6 +683,12 @@ pub fn say(request: &Request) -> String {
         Request::Release { key, token } => format!("release {} {}", name(key), named(TokenId::of(token))),
         Request::Extend { key, token, ttl_ms, .. } => {
             format!("extend {} {} {ttl_ms} ms", name(key), named(TokenId::of(token)))
+        }
+        Request::SetFenced { key, token, ttl_ms, proposal } => {
+            format!("fenced SET {} {} {ttl_ms} ms, {proposal}", name(key), named(TokenId::of(token)))
+        }
+        Request::ExtendFenced { key, token, ttl_ms, fence } => {
+            format!("fenced extend {} {} {ttl_ms} ms, {fence}", name(key), named(TokenId::of(token)))
         }
         Request::Track => "track".to_owned(),
         Request::Remaining { key } => format!("PTTL {}", name(key)),

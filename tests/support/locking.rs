@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use redlock::engine::{Lease, LockRequest, Options, Redlock};
+use redlock::engine::{Lease, LockRequest, Options, Redlock, RestartGuard};
 
 use super::{Cluster, Node, wait_for};
 
@@ -20,6 +20,8 @@ pub fn options() -> Options {
         connect_timeout_ms: NODE_TIMEOUT_MS,
         retry_delay_ms: 20,
         retry_jitter_ms: 20,
+        // Tests restart servers and want their votes before a ttl has passed.
+        restart_guard: RestartGuard::Off,
         ..Options::default()
     }
 }

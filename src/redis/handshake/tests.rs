@@ -2,6 +2,7 @@ use super::*;
 use crate::redis::frame;
 
 const HELLO_7: &str = "%4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
+const NO_AUTH: &str = "-NOAUTH Authentication required.\r\n";
 const NO_HELLO: &str = "-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'bob' 'hunter2'\r\n";
 const NO_COMMAND: &str = "-ERR unknown command 'DELEX'\r\n";
 const NO_KEY: &str = "-NOPERM No permissions to access a key\r\n";
@@ -172,7 +173,7 @@ fn credentials_travel_alone() {
 
 #[test]
 fn an_old_server_gets_auth_alone_and_then_resp2() {
-    for refusal in [NO_HELLO, "-NOPROTO unsupported protocol version\r\n", "-ERR syntax error\r\n"] {
+    for refusal in [NO_HELLO, "-NOPROTO unsupported protocol version\r\n", "-ERR syntax error\r\n", NO_AUTH] {
         let mut out = Vec::new();
         let mut handshake = Handshake::new(&with_password(), None, &mut out);
         out.clear();

@@ -21,7 +21,11 @@ fn fault(awaited: Option<RequestKind>, frame: &[u8]) -> Box<str> {
 #[test]
 fn answers_mean_what_their_command_says() {
     use RequestKind::*;
-    let table: [(RequestKind, Dialect, &[u8], Reply); 17] = [
+    let table: [(RequestKind, Dialect, &[u8], Reply); 21] = [
+        (SetFenced, Dialect::LUA, b"$5\r\n12 34\r\n", Reply::Fenced { counter: 12, time_us: 34 }),
+        (SetFenced, LUA_FREE, b"_\r\n", Reply::Not),
+        (ExtendFenced, LUA_FREE, b":1\r\n", Reply::Done),
+        (ExtendFenced, Dialect::LUA, b":0\r\n", Reply::Not),
         (Set, Dialect::LUA, b"+OK\r\n", Reply::Done),
         (Set, Dialect::LUA, b"$-1\r\n", Reply::Not),
         (Set, Dialect::LUA, b"_\r\n", Reply::Not),

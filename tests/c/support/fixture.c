@@ -36,8 +36,23 @@ redlock_options_t *fixture_options(void)
     return options;
 }
 
+/* A quorum is ready when this is asked; tests that count keys want all. */
+static bool are_all_connected(const redlock_t *rl)
+{
+    redlock_stats_t *stats = NULL;
+    size_t up = 0;
+
+    if (redlock_stats(rl, &stats, NULL) != REDLOCK_OK)
+        return false;
+    for (size_t node = 0; node < redlock_stats_node_count(stats); node++)
+        up += (size_t)redlock_stats_node_is_up(stats, node);
+    redlock_stats_free(stats);
+    return up == redlock_node_count(rl);
+}
+
 redlock_t *fixture_handle(const cluster_t *cluster, redlock_options_t *options)
 {
+    uint64_t end = cluster_now_ms() + 5000 * cluster_slowness();
     redlock_t *rl = NULL;
     redlock_error_t *error = NULL;
 
@@ -47,6 +62,15 @@ redlock_t *fixture_handle(const cluster_t *cluster, redlock_options_t *options)
         fail_msg("new: %s", redlock_error_message(error));
     if (redlock_wait_ready_explain(rl, (int64_t)(5000 * cluster_slowness()), &error) != REDLOCK_OK)
         fail_msg("wait_ready: %s", redlock_error_message(error));
+    while (!are_all_connected(rl)) {
+        redlock_inspect_t *inspect = NULL;
+
+        assert_true(cluster_now_ms() < end);
+        /* Connections advance while somebody is inside. */
+        redlock_inspect(rl, "connections", &inspect, NULL);
+        redlock_inspect_free(inspect);
+        cluster_sleep_ms(2);
+    }
     redlock_options_free(options);
     return rl;
 }

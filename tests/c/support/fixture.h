@@ -30,7 +30,7 @@ int fixture_tear_down(void **state);
 /* Options with timeouts that a healthy node keeps however slow the program runs (cluster_slowness()). */
 redlock_options_t *fixture_options(void);
 
-/* Another handle for the same nodes, ready; it consumes the options, NULL stands for fixture_options(). */
+/* Another handle for the same nodes, all connected; it consumes the options, NULL stands for fixture_options(). */
 redlock_t *fixture_handle(const cluster_t *cluster, redlock_options_t *options);
 
 /* A lock that must be had. */

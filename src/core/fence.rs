@@ -1,0 +1,196 @@
+//! Fencing tokens over N masters: numbers that grow from one holder to the next, for the resource to reject whoever
+//! comes late with a smaller one (Martin Kleppmann, "How to do distributed locking", 2016).
+//!
+//! Every node keeps a counter beside the lock key. Its vote sets the counter to something above what it was – to our
+//! proposal, if that is – and tells it. When all voters of a quorum agree, their number is the token. Otherwise the
+//! token is the largest of them, and every voter that is below it must be raised before the lock is ours.
+//!
+//! Why tokens grow: a quorum of nodes had the earlier holder's key and a counter of at least its token, both at once.
+//! A later holder's voters share a node with them, where its vote came after that moment: while its own key is there
+//! the other cannot be, and it counts a node only as long as its key is certainly there. That vote exceeds the earlier
+//! token, and the token is no smaller than any vote. No clock takes part in this; clocks only make the voters agree.
+//! When counters are lost, the node's time takes their place: this is why restarted nodes are guarded for as long as
+//! clocks may differ, and why nobody's clock or counter may be further ahead.
+
+use super::lease::{Lease, Stage};
+use super::machine::{Context, Machine};
+use super::node::Asker;
+use super::operation::{LeaseKey, LeaseState};
+use super::quorum::NodeSet;
+use super::report::Milliseconds;
+use super::request::{Fault, FaultKind, MAX_NODES, NodeId, Request};
+use super::round::Answer;
+use super::time::{NS_PER_MS, Now};
+
+/// How far a clock or counter may be ahead of the nodes' median where no `max_ttl` was agreed on.
+const AHEAD_MAX_MS: u64 = 10_000;
+
+/// A proposal is so much above the newest time known: the request takes a moment, and a node without a counter would
+/// otherwise answer with its own later time, so that the voters disagree.
+const LEAD_US: u64 = 2_000;
+
+/// A reply that took longer says too little about when the server read its clock.
+const PROMPT_REPLY_NS: u64 = 100 * NS_PER_MS;
+
+const US_PER_MS: u64 = 1_000;
+
+/// The fencing of one attempt, and of the lease that it becomes.
+#[derive(Debug)]
+pub struct Fencing {
+    proposal: u64,
+    /// Decided once; 0 before.
+    token: u64,
+    /// What each node's counter is at least, while it has our key; 0: not known.
+    counters: [u64; MAX_NODES],
+    /// Nodes whose counters were found to be credible.
+    credible: NodeSet,
+}
+
+impl Fencing {
+    /// For an attempt that begins now.
+    #[must_use]
+    pub fn new(proposal: u64) -> Box<Fencing> {
+        Box::new(Fencing { proposal, token: 0, counters: [0; MAX_NODES], credible: NodeSet::default() })
+    }
+
+    /// The node granted the key and told its counter.
+    pub fn granted(&mut self, node: NodeId, counter: u64) {
+        self.counters[node] = counter;
+        self.credible.remove(node);
+    }
+
+    /// The node has granted the key at some time.
+    pub fn has_granted(&self, node: NodeId) -> bool {
+        self.counters[node] > 0
+    }
+
+    /// The node has our key and has raised its counter to the token, if it was less.
+    pub fn raised(&mut self, node: NodeId) {
+        self.counters[node] = self.counters[node].max(self.token);
+    }
+}
+
+impl Lease {
+    /// The token, once it is decided.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.fencing.as_ref().map(|fencing| fencing.token).filter(|&token| token > 0)
+    }
+
+    /// What asks a node for its vote.
+    #[must_use]
+    pub fn vote_request(&self) -> Request {
+        let (key, token, ttl_ms) = (self.key.clone(), self.token.clone(), self.ttl_ms);
+        match &self.fencing {
+            None => Request::Set { key, token, ttl_ms },
+            Some(fencing) => Request::SetFenced { key, token, ttl_ms, proposal: fencing.token.max(fencing.proposal) },
+        }
+    }
+
+    /// What lengthens the key's life on a node, and carries the counter along.
+    #[must_use]
+    pub fn extend_request(&self, ttl_ms: u64) -> Request {
+        let (key, token) = (self.key.clone(), self.token.clone());
+        match self.fence() {
+            None => Request::Extend { key, token, ttl_ms, largest_ttl_ms: self.largest_ttl_ms },
+            Some(fence) => Request::ExtendFenced { key, token, ttl_ms, fence },
+        }
+    }
+
+    fn is_below_token(&self, node: NodeId) -> bool {
+        let is_done = matches!(self.votes.of(node), Answer::Done);
+        is_done && self.fencing.as_ref().is_some_and(|fencing| fencing.counters[node] < fencing.token)
+    }
+}
+
+impl Machine {
+    /// A number that all voters will most likely accept as it is: above every token that this handle has seen, whatever
+    /// it was for – which costs no memory per resource – and above every node's time.
+    pub(super) fn propose_fence(&self, now: Now) -> u64 {
+        let newest_us = self.median_time_us(now).map_or(0, |median_us| {
+            let limit_us = median_us.saturating_add(self.ahead_max_us());
+            let times = self.nodes.iter().filter_map(|node| node.time.at(now));
+            times.filter(|&time_us| time_us <= limit_us).max().unwrap_or(median_us).saturating_add(LEAD_US)
+        });
+        newest_us.max(self.highest_fence.saturating_add(1))
+    }
+
+    /// A node told its time in a reply to a request that was queued at `queued`. Reckoned from there it comes out a
+    /// little late, by about what the next request will take to be there.
+    pub(super) fn learn_time(&mut self, now: Now, from: NodeId, queued: Now, time_us: u64) {
+        let was_prompt = now.mono_ns.saturating_sub(queued.mono_ns) <= PROMPT_REPLY_NS;
+        let read = if was_prompt { queued } else { now };
+        self.nodes[from].time = super::server_time::ServerTime::new(time_us, read.mono_ns);
+    }
+
+    /// Why the counter that came with this node's vote cannot be believed. One clock that was wrong for a moment would
+    /// otherwise set the counter for ever. Asked once per vote.
+    pub(super) fn incredible(&mut self, now: Now, lease_key: LeaseKey, node: NodeId) -> Option<Fault> {
+        let fencing = self.leases.get(lease_key)?.fencing.as_ref()?;
+        let counter = fencing.counters[node];
+        let limit_us = self.median_time_us(now)?.saturating_add(self.ahead_max_us());
+        if fencing.credible.contains(node) || counter == 0 {
+            return None;
+        }
+        let ahead_of_limit = |us: u64| us.checked_sub(limit_us).filter(|&us| us > 0);
+        let ahead = |us: u64| Milliseconds((us.saturating_add(self.ahead_max_us())) / US_PER_MS);
+        let clock_us = self.node_time_us(node, now).unwrap_or(0);
+        if let Some(us) = ahead_of_limit(clock_us) {
+            let text = format!("its clock is {} ahead of the nodes' median", ahead(us));
+            return Some(Fault::new(FaultKind::Refused, text));
+        }
+        if let Some(us) = ahead_of_limit(counter) {
+            let text = format!("its fencing counter is {} ahead of the nodes' clocks", ahead(us));
+            return Some(Fault::new(FaultKind::Refused, text));
+        }
+        if let Some(fencing) = self.leases.get_mut(lease_key).and_then(|lease| lease.fencing.as_mut()) {
+            fencing.credible.insert(node);
+        }
+        None
+    }
+
+    /// A quorum has voted: decides the token. False while nodes are being raised to it; their answers are votes.
+    pub(super) fn settle_fence(&mut self, cx: &mut Context<'_>, attempt: LeaseKey) -> bool {
+        let Some(lease) = self.leases.get_mut(attempt) else { return false };
+        let Some(fencing) = lease.fencing.as_mut() else { return true };
+        if fencing.token == 0 {
+            let voters = (0..MAX_NODES).filter(|&node| matches!(lease.votes.of(node), Answer::Done));
+            let token = voters.map(|node| fencing.counters[node]).max().unwrap_or(fencing.proposal);
+            fencing.token = token;
+            self.highest_fence = self.highest_fence.max(token);
+        }
+        !self.raise_those_below(cx, attempt)
+    }
+
+    /// Raises the counters of the nodes that granted the key with a number below the token: until then they do not
+    /// count, neither for the quorum nor for the validity. True if there were any.
+    pub(super) fn raise_those_below(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) -> bool {
+        let mut were_any = false;
+        for node in 0..self.nodes.len() {
+            let Some(lease) = self.leases.get_mut(lease_key).filter(|lease| lease.is_below_token(node)) else {
+                continue;
+            };
+            were_any = true;
+            lease.bounds.clear(node);
+            let is_wanted = match lease.stage {
+                Stage::Attempt(_) => true,
+                Stage::Acquired(state) => state == LeaseState::Held && !lease.is_releasing,
+            };
+            let (request, ttl_ms) = (lease.extend_request(lease.ttl_ms), lease.ttl_ms);
+            lease.votes.revise(node, Answer::Awaited);
+            if is_wanted && let Some(fault) = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms })
+            {
+                self.leases[lease_key].votes.answer(node, Answer::Failed(fault.into()), cx.now);
+            }
+        }
+        were_any
+    }
+
+    fn ahead_max_us(&self) -> u64 {
+        self.config.max_ttl_ms.unwrap_or(AHEAD_MAX_MS).saturating_mul(US_PER_MS)
+    }
+}
+
+#[cfg(test)]
+#[path = "fence_tests.rs"]
+mod tests;

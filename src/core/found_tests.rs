@@ -1,0 +1,180 @@
+//! What the simulator found, as stories of a few lines.
+
+use super::config::Config;
+use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey, Operation};
+use super::request::{Bytes, Fault, FaultKind, Reply, Request};
+use super::scripted::{EPOCH_US, Scripted};
+
+const TTL_MS: u64 = 10_000;
+
+/// Nodes that nobody gives up, and waits without pushes.
+fn config() -> Config {
+    Config { node_timeout_ms: 1_000_000, stall_timeout_ms: 1_000_000, wake: false, ..Config::new(3) }
+}
+
+fn params() -> LockParams {
+    LockParams {
+        key: Bytes::from(&b"r"[..]),
+        ttl_ms: TTL_MS,
+        wait_ms: Some(0),
+        retries: None,
+        token: None,
+        explain: false,
+        auto_extend: false,
+        max_hold_ms: None,
+        fence: false,
+        watch: false,
+    }
+}
+
+/// A lease that nodes 0 and 1 granted, and node 2 said this.
+fn held(script: &mut Scripted, node_2: Reply) -> LeaseKey {
+    let op = script.lock(TTL_MS);
+    for (node, reply) in [Reply::Done, Reply::Done, node_2].into_iter().enumerate() {
+        script.reply(node, reply);
+    }
+    script.lease(op)
+}
+
+fn extend(script: &mut Scripted, lease: LeaseKey) -> OpKey {
+    script.submit(Operation::Extend { lease, ttl_ms: TTL_MS })
+}
+
+fn is_release(request: Option<&Request>) -> bool {
+    matches!(request, Some(Request::Release { .. }))
+}
+
+fn is_set(request: Option<&Request>) -> bool {
+    matches!(request, Some(Request::Set { .. }))
+}
+
+#[test]
+fn a_late_vote_does_not_revive_an_expired_lease() {
+    let mut script = Scripted::connected(config());
+    let lease = held(&mut script, Reply::Not);
+    script.pass_ms(1_000);
+    extend(&mut script, lease);
+    script.pass_ms(10);
+    script.reply(0, Reply::Done);
+    script.reply(1, Reply::Done);
+    assert!(is_set(script.asked[2].front()), "set again on the node that lacks it");
+    script.pass_ms(50);
+    extend(&mut script, lease);
+    script.reply(0, Reply::Done);
+    let valid_until_ns = script.views.last().expect("a view").1.valid_until_ns;
+    script.pass_ms((valid_until_ns - script.now.lease_ns) / 1_000_000 + 1);
+    script.reply(2, Reply::Done);
+    assert_eq!(script.views.last().expect("a view").1.state, LeaseState::Lost);
+}
+
+#[test]
+fn an_automatic_extension_that_fails_at_once_is_tried_again_later() {
+    let mut script = Scripted::connected(config());
+    let op = script.submit(Operation::Lock(LockParams { auto_extend: true, ..params() }));
+    for node in 0..3 {
+        script.reply(node, Reply::Done);
+    }
+    script.lease(op);
+    for node in [1, 2, 1, 2] {
+        script.down(node);
+    }
+    script.pass_ms(4_000);
+    assert!(script.machine.next_deadline().is_some_and(|due| due > script.now.mono_ns));
+}
+
+#[test]
+fn a_debt_outlives_a_set_that_was_executed_late() {
+    let mut script = Scripted::connected(config());
+    script.lock(TTL_MS);
+    script.reply(0, Reply::Not);
+    script.reply(1, Reply::Not);
+    script.pass_ms(9_000);
+    script.reply(2, Reply::Done);
+    script.down(2);
+    script.pass_ms(1_500);
+    script.up(2, "process 2", 86_400, 0);
+    assert!(is_release(script.asked[2].front()), "the key lives for another eight seconds");
+}
+
+#[test]
+fn two_extensions_do_not_set_a_key_again_twice() {
+    let mut script = Scripted::connected(config());
+    let lease = held(&mut script, Reply::Not);
+    let (first, second) = (extend(&mut script, lease), extend(&mut script, lease));
+    for node in [0, 1] {
+        script.reply(node, Reply::Done);
+    }
+    assert!(matches!(script.result(first), Some(Ok(Completion::Done))));
+    assert!(is_set(Some(&script.reply(2, Reply::Done))));
+    for node in [0, 1] {
+        script.reply(node, Reply::Done);
+    }
+    assert!(matches!(script.result(second), Some(Ok(Completion::Done))));
+    assert_eq!(script.asked[2].front(), None, "the second SET would be refused because of the first");
+}
+
+#[test]
+fn a_key_that_is_being_set_again_is_released_with_the_lease() {
+    let mut script = Scripted::connected(config());
+    let lease = held(&mut script, Reply::Done);
+    extend(&mut script, lease);
+    extend(&mut script, lease);
+    script.reply(0, Reply::Done);
+    script.reply(1, Reply::Done);
+    script.reply(2, Reply::Not);
+    script.reply(2, Reply::Not);
+    assert!(is_set(script.asked[2].front()), "behind both questions");
+    script.submit(Operation::Unlock { lease });
+    assert!(is_release(script.asked[2].get(1)), "the release follows the SET");
+}
+
+#[test]
+fn a_node_that_lost_the_key_since_does_not_extend_it() {
+    let mut script = Scripted::connected(config());
+    let lease = held(&mut script, Reply::Done);
+    let first = extend(&mut script, lease);
+    extend(&mut script, lease);
+    script.reply(0, Reply::Done);
+    script.reply(0, Reply::Not);
+    script.reply(1, Reply::Done);
+    assert!(script.result(first).is_none(), "one node has the longer life, one is still asked");
+    script.reply(2, Reply::Done);
+    assert!(matches!(script.result(first), Some(Ok(Completion::Done))));
+}
+
+#[test]
+fn a_refused_release_does_not_delete_the_key_of_the_next_attempt_with_its_token() {
+    let mut script = Scripted::connected(config());
+    let token = Some(Bytes::from(&b"chosen by the caller"[..]));
+    let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..params() }));
+    script.reply(0, Reply::Done);
+    script.reply(1, Reply::Not);
+    script.reply(2, Reply::Not);
+    script.reply(0, Reply::Refused(Fault::new(FaultKind::Refused, "BUSY")));
+    script.pass_ms(1);
+    script.pass_ms(400);
+    while script.completed.is_empty() {
+        let asked = script.asked.iter().position(|asked| !asked.is_empty()).expect("the next attempt");
+        assert!(is_set(Some(&script.reply(asked, Reply::Done))));
+    }
+    let lease = script.lease(op);
+    script.pass_ms(2_000);
+    assert_eq!(script.asked[0].front(), None, "the lease inherits the debt");
+    script.submit(Operation::Unlock { lease });
+    assert!(is_release(script.asked[0].front()));
+}
+
+#[test]
+fn a_node_that_would_not_raise_its_counter_is_released_with_the_lease() {
+    let mut script = Scripted::connected(config());
+    script.fence = true;
+    let op = script.lock(TTL_MS);
+    let fenced = |counter: u64| Reply::Fenced { counter, time_us: EPOCH_US };
+    script.reply(0, fenced(EPOCH_US));
+    script.reply(1, fenced(EPOCH_US + 5));
+    script.reply(0, Reply::Refused(Fault::new(FaultKind::Refused, "LOADING")));
+    script.reply(2, fenced(EPOCH_US + 5));
+    let lease = script.lease(op);
+    script.submit(Operation::Unlock { lease });
+    assert!(is_release(script.asked[0].front()), "the key that it granted first is there all the same");
+}

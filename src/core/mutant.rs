@@ -1,0 +1,124 @@
+//! Protocol faults that the tests seed on purpose, to see that the simulator finds each of them.
+//!
+//! Without the feature `mutants` – that is, in every library that anybody links – [`is`] is the constant `false`, and
+//! nothing of this remains.
+
+/// One fault each, in the place where somebody might make the mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// One node fewer is called a quorum.
+    QuorumMinusOne,
+    /// Half of an even number of nodes is called a quorum.
+    EvenQuorum,
+    /// Validity runs from the answer instead of the request.
+    ValidFromAnswer,
+    /// Clocks are taken to run at the same rate.
+    NoDrift,
+    /// Expiry is taken to be exact to the nanosecond.
+    NoGranularity,
+    /// A lease is valid as long as its best node.
+    ValidAsBestNode,
+    /// All attempts of an operation use one token.
+    ReusedToken,
+    /// Silence counts as consent.
+    TimeoutIsYes,
+    /// Silence counts as refusal: nothing to clean up.
+    TimeoutIsNo,
+    /// A failed attempt leaves its keys.
+    AttemptNotCleaned,
+    /// A vote that comes after its attempt counts for the one that is open.
+    OldVoteCounts,
+    /// A release without an answer is forgotten with its connection.
+    ReleaseForgotten,
+    /// A release is owed for one ttl although a SET is unaccounted for.
+    DebtVoidTooEarly,
+    /// A SET that waited for the connection is sent although nobody wants it any more.
+    SetSentTooLate,
+    /// A failed extension gives the keys up.
+    FailedExtensionReleases,
+    /// An answer that comes after the end makes the lease valid again.
+    ExtensionRevives,
+    /// A late vote makes an expired lease valid again.
+    VoteRevives,
+    /// An extension counts nodes that no longer have the key.
+    AbsentIsExtended,
+    /// Keys are set again behind the release.
+    SetAgainBehindRelease,
+    /// A node that lost the key is still counted.
+    LostNodeCounts,
+    /// An absent key counts as deleted.
+    AbsentIsReleased,
+    /// An error counts as "held by another".
+    ErrorIsHeld,
+    /// The next caller in the queue is not woken.
+    QueueSleeps,
+    /// Waiting ignores its deadline.
+    NoDeadline,
+    /// Nothing but a push ends a wait.
+    PushAlone,
+    /// A request that is late loses its place in the order of replies.
+    LateLosesPlace,
+}
+
+/// All of them.
+pub const ALL: [Mutant; 26] = [
+    Mutant::QuorumMinusOne,
+    Mutant::EvenQuorum,
+    Mutant::ValidFromAnswer,
+    Mutant::NoDrift,
+    Mutant::NoGranularity,
+    Mutant::ValidAsBestNode,
+    Mutant::ReusedToken,
+    Mutant::TimeoutIsYes,
+    Mutant::TimeoutIsNo,
+    Mutant::AttemptNotCleaned,
+    Mutant::OldVoteCounts,
+    Mutant::ReleaseForgotten,
+    Mutant::DebtVoidTooEarly,
+    Mutant::SetSentTooLate,
+    Mutant::FailedExtensionReleases,
+    Mutant::ExtensionRevives,
+    Mutant::VoteRevives,
+    Mutant::AbsentIsExtended,
+    Mutant::SetAgainBehindRelease,
+    Mutant::LostNodeCounts,
+    Mutant::AbsentIsReleased,
+    Mutant::ErrorIsHeld,
+    Mutant::QueueSleeps,
+    Mutant::NoDeadline,
+    Mutant::PushAlone,
+    Mutant::LateLosesPlace,
+];
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Mutant;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Makes this thread's machines commit the fault.
+    pub fn activate(mutant: Option<Mutant>) {
+        ACTIVE.set(mutant);
+    }
+
+    /// Whether this thread's machines commit the fault.
+    #[must_use]
+    pub fn is(mutant: Mutant) -> bool {
+        ACTIVE.get() == Some(mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{activate, is};
+
+/// Never.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+#[must_use]
+pub const fn is(_: Mutant) -> bool {
+    false
+}
