@@ -25,6 +25,10 @@ const HOPELESS_NS: u64 = 5_000 * NS_PER_MS;
 /// Pause before a release is tried again that the server refused (BUSY, READONLY, …).
 const DEBT_RETRY_NS: u64 = 1_000 * NS_PER_MS;
 
+/// A moment that does not come. Not `None` where it is compared all the time: the compiler then looks at what is not
+/// there before it asks whether it is, which is sound, but not to valgrind.
+const NEVER: u64 = u64::MAX;
+
 /// The state of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
@@ -149,7 +153,7 @@ pub struct Node {
     /// When a connection could last not be made, on the wait clock.
     dial_failed_mono_ns: Option<u64>,
     /// When releases that the server refused are tried again on the same connection.
-    debts_due_mono_ns: Option<u64>,
+    debts_due_mono_ns: u64,
     /// Connections made.
     pub connections: u64,
     /// It sends invalidation pushes.
@@ -175,7 +179,7 @@ impl Node {
             parked: VecDeque::new(),
             debts: VecDeque::new(),
             dial_failed_mono_ns: None,
-            debts_due_mono_ns: None,
+            debts_due_mono_ns: NEVER,
             connections: 0,
             tracks: false,
             reply_ns: None,
@@ -270,7 +274,7 @@ impl Node {
         self.judged = 0;
         self.unsent = 0;
         self.tracks = false;
-        self.debts_due_mono_ns = None;
+        self.debts_due_mono_ns = NEVER;
         let in_flight = std::mem::take(&mut self.in_flight);
         let is_any_unaccounted = in_flight.iter().any(|pending| pending.kind.gives_life());
         for pending in &in_flight {
@@ -302,14 +306,14 @@ impl Node {
 
     /// The server refused a release: it is tried again in a while.
     pub fn retry_debts_later(&mut self, now: Now) {
-        self.debts_due_mono_ns.get_or_insert(now.mono_ns.saturating_add(DEBT_RETRY_NS));
+        self.debts_due_mono_ns = self.debts_due_mono_ns.min(now.mono_ns.saturating_add(DEBT_RETRY_NS));
     }
 
     /// Whether that while has passed; asked once.
     pub fn debts_are_due(&mut self, now: Now) -> bool {
-        let are_due = self.debts_due_mono_ns.is_some_and(|due| due <= now.mono_ns);
+        let are_due = self.debts_due_mono_ns <= now.mono_ns;
         if are_due {
-            self.debts_due_mono_ns = None;
+            self.debts_due_mono_ns = NEVER;
         }
         are_due
     }
@@ -348,7 +352,9 @@ impl Node {
         let late = self.in_flight.get(self.judged).map(|next| next.sent_mono_ns.saturating_add(answer_ns));
         let stalled = self.silent_since().map(|since| since.saturating_add(stall_ns));
         let parked = self.parked.front().map(|oldest| oldest.since.mono_ns.saturating_add(connect_ns));
-        [late, stalled, parked, self.debts_due_mono_ns].into_iter().flatten().min()
+        let due =
+            [late, stalled, parked].map(|due| due.unwrap_or(NEVER)).into_iter().fold(self.debts_due_mono_ns, u64::min);
+        (due != NEVER).then_some(due)
     }
 }
 
