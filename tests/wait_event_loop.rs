@@ -171,32 +171,62 @@ fn a_loop_that_watches_for_changes_misses_nothing() {
     );
     let begun = Instant::now();
     let mut rounds = 0;
-    let mut lease: Option<Lease> = None;
-    submit(&handle, "edge", 1, 0);
+    let mut leases: HashMap<u64, Lease> = HashMap::new();
+    // Several at a time: one is submitted while the event of another waits to be fetched.
+    (1..=4).for_each(|tag| submit(&handle, &format!("edge-{tag}"), tag, 0));
     while rounds < 300 {
         // SAFETY: room for one event.
         let ready = unsafe { libc::epoll_wait(epoll, &mut event, 1, 10_000) };
         assert_eq!(ready, 1, "round {rounds}: asleep although something is to be done");
         handle.process().expect("live");
         while let Some(event) = handle.next_event().expect("live") {
-            let Event::Done { work, result, .. } = event else { continue };
+            let Event::Done { tag, work, result } = event else { continue };
             match (work, result.unwrap_or_else(|error| panic!("{error}"))) {
                 (Work::Lock, Value::Lease(taken)) => {
-                    taken.submit_unlock(1).expect("held");
-                    lease = Some(taken);
+                    taken.submit_unlock(tag).expect("held");
+                    leases.insert(tag, taken);
                 }
                 (Work::Unlock, _) => {
-                    lease = None;
+                    leases.remove(&tag);
                     rounds += 1;
-                    submit(&handle, "edge", 1, 0);
+                    submit(&handle, &format!("edge-{tag}"), tag, 0);
                 }
                 other => panic!("{other:?}"),
             }
         }
     }
-    drop(lease);
     // Only by its timers it would take a node timeout for each step.
     assert!(begun.elapsed() < Duration::from_millis(NODE_TIMEOUT_MS * 10), "{:?}", begun.elapsed());
+    // SAFETY: ours.
+    unsafe { libc::close(epoll) };
+}
+
+/// The same without the answers of stragglers and the pushes that would wake such a loop by chance.
+#[test]
+fn what_is_submitted_between_two_events_is_a_change() {
+    let cluster = Cluster::start(1);
+    let handle = connect(&cluster);
+    // SAFETY: a new descriptor; a valid event.
+    let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: 0 };
+    // SAFETY: both descriptors are open, the event is valid.
+    let added = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, handle.fd().expect("a descriptor"), &mut event) };
+    assert_eq!(added, 0);
+    while handle.next_event().expect("live").is_some() {}
+    (1..=2).for_each(|tag| handle.submit_inspect(b"between", tag).expect("valid"));
+    for _ in 0..10 {
+        handle.process().expect("live");
+        thread::sleep(Duration::from_millis(20));
+    }
+    // SAFETY: room for one event.
+    let mut changes = |timeout_ms| unsafe { libc::epoll_wait(epoll, &mut event, 1, timeout_ms) };
+    assert_eq!(changes(0), 1, "two events wait");
+    assert!(matches!(handle.next_event().expect("live"), Some(Event::Done { tag: 1, .. })));
+    handle.submit_inspect(b"between", 3).expect("valid");
+    assert!(matches!(handle.next_event().expect("live"), Some(Event::Done { tag: 2, .. })));
+    assert!(handle.next_event().expect("live").is_none());
+    assert_eq!(changes(500), 1, "the third is to be sent");
+    end_of(&handle, 3).expect("answered");
     // SAFETY: ours.
     unsafe { libc::close(epoll) };
 }
