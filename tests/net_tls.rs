@@ -1,11 +1,12 @@
 //! TLS streams against a real redis-server, `openssl s_server` and a rustls server that misbehaves.
 #![cfg(feature = "tls")]
 
+mod support;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -15,130 +16,54 @@ use redlock::net::sys::{Interest, PollFd, Polled, poll};
 use redlock::net::tls::{TlsContext, TlsOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use support::{Certificates, Node, spawn, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For how long a peer that says nothing holds its side open: until the test has ended.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// A directory with a CA (`ca`), certificates it signed (`server`, `other-name`, `expired`, `client`) and a CA that
-/// signed nothing (`stranger`): `<name>.crt` and `<name>.key`.
-struct Pki(PathBuf);
+fn certificates() -> &'static Certificates {
+    static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
+    CERTIFICATES.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("net_tls");
+        std::fs::create_dir_all(&dir).unwrap();
+        Certificates::make_in(&dir)
+    })
+}
 
-impl Pki {
-    fn make() -> Pki {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("net_tls");
-        std::fs::create_dir_all(&directory).unwrap();
-        let pki = Pki(directory);
-        for ca in ["ca", "stranger"] {
-            pki.openssl(&format!(
-                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN={ca} -keyout {ca}.key -out {ca}.crt"
-            ));
-        }
-        let names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
-        pki.issue("server", names, "-days 30");
-        pki.issue("other-name", "subjectAltName=DNS:elsewhere.example", "-days 30");
-        pki.issue("expired", names, "-days -1");
-        pki.issue("client", "extendedKeyUsage=clientAuth", "-days 30");
-        pki
-    }
+fn trusting(authority: &str) -> TlsOptions {
+    TlsOptions { ca_file: Some(certificates().path(&format!("{authority}.pem"))), ..TlsOptions::default() }
+}
 
-    fn issue(&self, name: &str, extension: &str, validity: &str) {
-        std::fs::write(self.0.join(format!("{name}.ext")), extension).unwrap();
-        self.openssl(&format!(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
-        ));
-        self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile {name}.ext {validity} -out {name}.crt"
-        ));
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let output = Command::new("openssl").args(arguments.split(' ')).current_dir(&self.0).output();
-        let output = output.expect("these tests need the openssl program");
-        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn trusting(&self, ca: &str) -> TlsOptions {
-        TlsOptions { ca_file: Some(self.file(&format!("{ca}.crt"))), ..TlsOptions::default() }
-    }
-
-    fn as_client(&self) -> TlsOptions {
-        TlsOptions {
-            cert_file: Some(self.file("client.crt")),
-            key_file: Some(self.file("client.key")),
-            ..self.trusting("ca")
-        }
+fn as_client() -> TlsOptions {
+    TlsOptions {
+        cert_file: Some(certificates().path("client.pem")),
+        key_file: Some(certificates().path("client.key")),
+        ..trusting("ca")
     }
 }
 
-fn pki() -> &'static Pki {
-    static PKI: OnceLock<Pki> = OnceLock::new();
-    PKI.get_or_init(Pki::make)
-}
-
-/// A server process that ends with the test.
+/// A redis-server that shows the certificate of this name.
 struct Server {
-    child: Child,
+    _node: Node,
     port: u16,
 }
 
 impl Server {
-    fn redis(certificate: &str, more: &str) -> Server {
-        let port = free_port();
-        let arguments = format!(
-            "--port 0 --tls-port {port} --tls-cert-file {certificate}.crt --tls-key-file {certificate}.key \
-             --tls-ca-cert-file ca.crt --save  --bind 127.0.0.1 {more}"
-        );
-        Server::start("redis-server", &arguments, port)
+    fn start(certificate: &str) -> Server {
+        Server::with(certificate, false, &[])
     }
 
-    fn openssl(more: &str) -> Server {
-        let port = free_port();
-        let arguments = format!("s_server -accept 127.0.0.1:{port} -cert server.crt -key server.key -quiet {more}");
-        Server::start("openssl", &arguments, port)
-    }
-
-    fn start(program: &str, arguments: &str, port: u16) -> Server {
-        let child = Command::new(program)
-            .args(arguments.trim_end().split(' '))
-            .current_dir(&pki().0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("these tests need {program}: {error}"));
-        let server = Server { child, port };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < PATIENCE, "{program} {arguments} does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        server
+    fn with(certificate: &str, needs_client: bool, more: &[&str]) -> Server {
+        let port = spawn::free_port();
+        let arguments = certificates().arguments_of(certificate, port, needs_client);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        Server { _node: Node::start(&arguments), port }
     }
 
     fn dial(&self, options: TlsOptions) -> Result<Stream, Fault> {
         dial("127.0.0.1", self.port, options)
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Below the ephemeral ports, which other tests draw all the time, and unlike those of a test process beside this one.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 20_000 + (std::process::id() % 200) as u16 * 50;
-    let candidates = std::iter::repeat_with(|| base + NEXT.fetch_add(1, Ordering::Relaxed) % 50).take(50);
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    candidates.into_iter().find(is_free).expect("one of 50 ports is free")
 }
 
 fn endpoint(host: &str, port: u16, options: TlsOptions) -> Arc<Endpoint> {
@@ -195,9 +120,9 @@ fn refused(result: Result<Stream, Fault>, kind: FaultKind, words: &str) {
 
 #[test]
 fn a_server_with_our_own_ca_is_trusted_by_address_and_by_name() {
-    let server = Server::redis("server", "--tls-auth-clients no");
+    let server = Server::start("server");
     for host in ["127.0.0.1", "localhost"] {
-        let mut stream = dial(host, server.port, pki().trusting("ca")).unwrap();
+        let mut stream = dial(host, server.port, trusting("ca")).unwrap();
         assert_eq!(stream.stage(), "connected");
         ask(&mut stream, b"PING\r\n", b"+PONG\r\n").unwrap();
     }
@@ -205,23 +130,23 @@ fn a_server_with_our_own_ca_is_trusted_by_address_and_by_name() {
 
 #[test]
 fn a_strange_ca_the_system_s_roots_a_wrong_name_and_an_expired_certificate_are_refused() {
-    let server = Server::redis("server", "--tls-auth-clients no");
+    let server = Server::start("server");
     let untrusted = "not signed by a trusted authority";
-    refused(server.dial(pki().trusting("stranger")), FaultKind::Permanent, untrusted);
+    refused(server.dial(trusting("stranger")), FaultKind::Permanent, untrusted);
     if TlsContext::new(TlsOptions::default()).prepare().is_ok() {
         refused(server.dial(TlsOptions::default()), FaultKind::Permanent, untrusted);
     }
-    let server = Server::redis("other-name", "--tls-auth-clients no");
-    refused(server.dial(pki().trusting("ca")), FaultKind::Permanent, "not valid for name \"127.0.0.1\"");
-    let server = Server::redis("expired", "--tls-auth-clients no");
-    refused(server.dial(pki().trusting("ca")), FaultKind::Permanent, "has expired");
+    let server = Server::start("other-name");
+    refused(server.dial(trusting("ca")), FaultKind::Permanent, "not valid for name \"127.0.0.1\"");
+    let server = Server::start("expired");
+    refused(server.dial(trusting("ca")), FaultKind::Permanent, "has expired");
 }
 
 #[test]
 fn insecure_accepts_any_certificate() {
     for certificate in ["server", "other-name", "expired", "stranger"] {
         for protocol in ["TLSv1.2", "TLSv1.3"] {
-            let server = Server::redis(certificate, &format!("--tls-auth-clients no --tls-protocols {protocol}"));
+            let server = Server::with(certificate, false, &["--tls-protocols", protocol]);
             let options = TlsOptions { insecure: true, ..TlsOptions::default() };
             ask(&mut server.dial(options).unwrap(), b"PING\r\n", b"+PONG\r\n").unwrap();
         }
@@ -231,10 +156,10 @@ fn insecure_accepts_any_certificate() {
 #[test]
 fn a_client_certificate_is_presented_and_its_absence_is_a_permanent_fault() {
     for protocol in ["TLSv1.2", "TLSv1.3"] {
-        let server = Server::redis("server", &format!("--tls-auth-clients yes --tls-protocols {protocol}"));
-        ask(&mut server.dial(pki().as_client()).unwrap(), b"PING\r\n", b"+PONG\r\n").unwrap();
+        let server = Server::with("server", true, &["--tls-protocols", protocol]);
+        ask(&mut server.dial(as_client()).unwrap(), b"PING\r\n", b"+PONG\r\n").unwrap();
         // In TLS 1.3 the client has finished before the server has seen what is missing: the first read tells.
-        let result = server.dial(pki().trusting("ca")).and_then(|mut stream| {
+        let result = server.dial(trusting("ca")).and_then(|mut stream| {
             ask(&mut stream, b"PING\r\n", b"+PONG\r\n")?;
             Ok(stream)
         });
@@ -245,8 +170,8 @@ fn a_client_certificate_is_presented_and_its_absence_is_a_permanent_fault() {
 #[test]
 fn a_large_reply_arrives_whole_although_the_socket_falls_silent_before_all_of_it_was_read() {
     const LENGTH: usize = 300_000;
-    let server = Server::redis("server", "--tls-auth-clients no");
-    let mut stream = server.dial(pki().trusting("ca")).unwrap();
+    let server = Server::start("server");
+    let mut stream = server.dial(trusting("ca")).unwrap();
     let mut request = format!("*2\r\n$4\r\nECHO\r\n${LENGTH}\r\n").into_bytes();
     request.resize(request.len() + LENGTH, b'x');
     request.extend_from_slice(b"\r\n");
@@ -270,12 +195,18 @@ fn a_large_reply_arrives_whole_although_the_socket_falls_silent_before_all_of_it
 
 #[test]
 fn openssl_s_server_is_understood_and_its_end_is_seen() {
-    let mut server = Server::openssl("");
-    let mut stream = server.dial(pki().trusting("ca")).unwrap();
-    let input = server.child.stdin.as_mut().unwrap();
-    input.write_all(b"+OK\r\n").unwrap();
+    let port = spawn::free_port();
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}"), "-cert"]);
+    command.arg(certificates().path("server.pem")).arg("-key").arg(certificates().path("server.key"));
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = spawn::spawn(command).expect("the openssl program (`tools/setup` installs it)");
+    assert!(wait_for(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok()), "openssl does not listen");
+    let mut stream = dial("127.0.0.1", port, trusting("ca")).unwrap();
+    server.stdin.as_mut().unwrap().write_all(b"+OK\r\n").unwrap();
     assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 5).unwrap(), b"+OK\r\n");
-    drop(server);
+    server.kill().unwrap();
+    server.wait().unwrap();
     let fault = read_until(&mut stream, |_| false).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unreachable);
 }
@@ -284,8 +215,8 @@ fn openssl_s_server_is_understood_and_its_end_is_seen() {
 fn misbehaving(serve: impl FnOnce(rustls::StreamOwned<rustls::ServerConnection, TcpStream>) + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let chain = vec![CertificateDer::from_pem_file(pki().file("server.crt")).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(pki().file("server.key")).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(certificates().path("server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(certificates().path("server.key")).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -309,7 +240,7 @@ fn bytes_and_close_notify_in_one_segment_are_both_seen_although_the_socket_stays
         peer.flush().unwrap();
         std::thread::sleep(SILENCE);
     });
-    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    let mut stream = dial("127.0.0.1", port, trusting("ca")).unwrap();
     assert_eq!(stream.write(b"?"), Ok(1));
     // Wants more than comes, so that only the end keeps it from waiting for a descriptor that stays silent.
     let fault = read_until(&mut stream, |bytes| bytes.len() > 5_000).unwrap_err();
@@ -327,7 +258,7 @@ fn plaintext_that_one_read_has_no_room_for_is_announced_although_the_socket_is_s
         peer.flush().unwrap();
         std::thread::sleep(SILENCE);
     });
-    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    let mut stream = dial("127.0.0.1", port, trusting("ca")).unwrap();
     assert_eq!(stream.write(b"?"), Ok(1));
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= RECORD + 100).unwrap().len(), RECORD + 100);
@@ -340,7 +271,7 @@ fn bytes_that_come_with_the_end_of_the_handshake_are_found_by_the_first_read() {
         let _ = peer.flush();
         std::thread::sleep(SILENCE);
     });
-    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    let mut stream = dial("127.0.0.1", port, trusting("ca")).unwrap();
     assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 8).unwrap(), b"+early\r\n");
 }
 
@@ -357,7 +288,7 @@ fn bytes_before_garbage_are_delivered_and_the_fault_after_them_again_and_again()
         peer.sock.write_all(&wire).unwrap();
         std::thread::sleep(SILENCE);
     });
-    let mut stream = dial("127.0.0.1", port, pki().trusting("ca")).unwrap();
+    let mut stream = dial("127.0.0.1", port, trusting("ca")).unwrap();
     assert_eq!(stream.write(b"?"), Ok(1));
     assert_eq!(read_until(&mut stream, |bytes| bytes.len() >= 7).unwrap(), b"+last\r\n");
     for _ in 0..2 {
@@ -382,7 +313,7 @@ fn plain(answer: &'static [u8]) -> u16 {
 
 #[test]
 fn a_peer_without_tls_is_told_from_one_with_bad_tls() {
-    let options = || pki().trusting("ca");
+    let options = || trusting("ca");
     let port = plain(b"-ERR unknown command, with args beginning with: \r\n");
     refused(dial("127.0.0.1", port, options()), FaultKind::Permanent, "plain RESP");
     let port = plain(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
@@ -392,7 +323,7 @@ fn a_peer_without_tls_is_told_from_one_with_bad_tls() {
 #[test]
 fn a_peer_that_stalls_in_the_handshake_leaves_it_pending() {
     let port = plain(b"");
-    let mut stream = Stream::dial(&endpoint("127.0.0.1", port, pki().trusting("ca")));
+    let mut stream = Stream::dial(&endpoint("127.0.0.1", port, trusting("ca")));
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(200) {
         assert_eq!(stream.drive(), Ok(Progress::Pending));
@@ -410,14 +341,14 @@ fn a_peer_that_closes_in_the_handshake_is_unreachable() {
         let (mut socket, _) = listener.accept().unwrap();
         let _ = socket.read(&mut [0; 4_096]);
     });
-    refused(dial("127.0.0.1", port, pki().trusting("ca")), FaultKind::Unreachable, "during the handshake");
+    refused(dial("127.0.0.1", port, trusting("ca")), FaultKind::Unreachable, "during the handshake");
 }
 
 #[test]
 fn faulty_files_are_named_with_the_reason() {
     let missing = PathBuf::from("/nonexistent/ca.pem");
     let with = |change: &dyn Fn(&mut TlsOptions)| {
-        let mut options = pki().as_client();
+        let mut options = as_client();
         change(&mut options);
         let fault = TlsContext::new(options).prepare().unwrap_err();
         assert_eq!(fault.kind, FaultKind::Permanent);
@@ -425,12 +356,12 @@ fn faulty_files_are_named_with_the_reason() {
     };
     let text = with(&|options| options.ca_file = Some(missing.clone()));
     assert_eq!(&*text, "TLS: cannot read certificate /nonexistent/ca.pem: no such file or directory");
-    let text = with(&|options| options.ca_file = Some(pki().file("ca.key")));
+    let text = with(&|options| options.ca_file = Some(certificates().path("ca.key")));
     assert!(text.contains("ca.key: no certificate in it"), "{text}");
-    let text = with(&|options| options.key_file = Some(pki().file("client.crt")));
-    assert!(text.contains("client.crt: no private key in it"), "{text}");
-    let text = with(&|options| options.key_file = Some(pki().file("server.key")));
-    assert!(text.contains("client.crt with ") && text.contains("server.key: "), "{text}");
+    let text = with(&|options| options.key_file = Some(certificates().path("client.pem")));
+    assert!(text.contains("client.pem: no private key in it"), "{text}");
+    let text = with(&|options| options.key_file = Some(certificates().path("server.key")));
+    assert!(text.contains("client.pem with ") && text.contains("server.key: "), "{text}");
     assert!(with(&|options| options.key_file = None).contains("needs its key"));
     assert!(with(&|options| options.cert_file = None).contains("needs its certificate"));
 
@@ -442,7 +373,7 @@ fn faulty_files_are_named_with_the_reason() {
 fn tls_over_a_unix_socket_is_refused_in_words() {
     let path = std::env::temp_dir().join(format!("redlock-net-tls-{}.sock", std::process::id()));
     let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let context = Arc::new(TlsContext::new(pki().trusting("ca")));
+    let context = Arc::new(TlsContext::new(trusting("ca")));
     let endpoint = Arc::new(Endpoint::new(Address::Unix(path.clone()), Some(context)));
     let mut stream = Stream::dial(&endpoint);
     let result = stream.drive().map(|_| stream);

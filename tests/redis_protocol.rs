@@ -1,11 +1,10 @@
 //! The protocol room against a real `redis-server`: what it says is understood, and what it hears is true.
 
+mod support;
+
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use redlock::core::request::{Bytes, Fault, FaultKind, Push, Remaining, Reply, Request, RequestKind};
 use redlock::redis::command::Encoder;
@@ -14,35 +13,14 @@ use redlock::redis::frame::Cutter;
 use redlock::redis::handshake::{Greeting, Handshake, Identity, Login, Protocol};
 use redlock::redis::reply::{Incoming, classify};
 use redlock::redis::url::Secret;
+use support::Node;
 
-/// A server on a free loopback port, killed when dropped.
-struct Server {
-    child: Child,
-    port: u16,
-    directory: PathBuf,
-}
+/// A server, and the library's handshake with it.
+struct Server(Node);
 
 impl Server {
-    fn start(options: &[&str]) -> Server {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("redlock-protocol-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir(&directory).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no", "--dir"])
-            .arg(&directory)
-            .args(options)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server must be installed");
-        let server = Server { child, port, directory };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not listen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        server
+    fn start(arguments: &[&str]) -> Server {
+        Server(Node::start(arguments))
     }
 
     fn connect(&self, login: &Login) -> Result<(Connection, Greeting), Fault> {
@@ -50,7 +28,7 @@ impl Server {
     }
 
     fn reconnect(&self, login: &Login, previous: Option<&Identity>) -> Result<(Connection, Greeting), Fault> {
-        let mut connection = Connection::open(self.port);
+        let mut connection = Connection::open(self.0.port());
         let mut out = Vec::new();
         let mut handshake = Handshake::new(login, previous, &mut out);
         loop {
@@ -66,14 +44,6 @@ impl Server {
 
     fn ready(&self) -> Connection {
         self.connect(&login()).unwrap().0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 

@@ -5,56 +5,76 @@ use std::process::{Command, Stdio};
 
 use super::TempDir;
 
-/// A certificate authority, a server certificate for `localhost` and 127.0.0.1, and a client certificate.
+const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+
+/// A certificate authority `ca`; what it signed for `localhost` and 127.0.0.1 (`server`), for another name
+/// (`other-name`), until yesterday (`expired`) and for a client (`client`); and an authority that signed nothing
+/// (`stranger`).
 pub struct Certificates {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Removes the directory, where it is one of our own.
+    _temporary: Option<TempDir>,
 }
 
 impl Certificates {
     pub fn make() -> Certificates {
-        let made = Certificates { dir: TempDir::new() };
-        let dir = made.dir.path();
-        openssl(
-            dir,
-            &[
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=redlock test CA",
-                "-keyout",
-                "ca.key",
-                "-out",
-                "ca.pem",
-            ],
-        );
-        issue(dir, "server", "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\n");
-        issue(dir, "client", "extendedKeyUsage=clientAuth\n");
+        let dir = TempDir::new();
+        let made = Certificates::make_in(dir.path());
+        Certificates { _temporary: Some(dir), ..made }
+    }
+
+    /// In a directory that stays, for a value that is never dropped.
+    pub fn make_in(dir: &Path) -> Certificates {
+        let made = Certificates { dir: dir.to_owned(), _temporary: None };
+        for authority in ["ca", "stranger"] {
+            made.openssl(&format!(
+                "req -x509 {NEW_KEY} -days 30 -subj /CN={authority} -keyout {authority}.key -out {authority}.pem"
+            ));
+        }
+        let here = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+        made.issue("server", here, 30);
+        made.issue("other-name", "subjectAltName=DNS:elsewhere.example", 30);
+        made.issue("expired", here, -1);
+        made.issue("client", "extendedKeyUsage=clientAuth", 30);
         made
     }
 
-    /// `ca.pem`, `server.pem`, `server.key`, `client.pem`, `client.key`.
+    /// `NAME.pem` or `NAME.key`.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     /// Server arguments that add a TLS port; `needs_client` makes the server insist on the client certificate.
     pub fn server_arguments(&self, tls_port: u16, needs_client: bool) -> Vec<String> {
+        self.arguments_of("server", tls_port, needs_client)
+    }
+
+    /// The same for a server that shows the certificate of this name.
+    pub fn arguments_of(&self, certificate: &str, tls_port: u16, needs_client: bool) -> Vec<String> {
         let path = |name: &str| self.path(name).to_string_lossy().into_owned();
         let pairs = [
             ("--tls-port", tls_port.to_string()),
-            ("--tls-cert-file", path("server.pem")),
-            ("--tls-key-file", path("server.key")),
+            ("--tls-cert-file", path(&format!("{certificate}.pem"))),
+            ("--tls-key-file", path(&format!("{certificate}.key"))),
             ("--tls-ca-cert-file", path("ca.pem")),
             ("--tls-auth-clients", if needs_client { "yes" } else { "no" }.to_owned()),
         ];
         pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect()
+    }
+
+    fn issue(&self, name: &str, extension: &str, days: i32) {
+        std::fs::write(self.path("extension"), extension).expect("a writable temporary directory");
+        self.openssl(&format!("req {NEW_KEY} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        self.openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extension -days {days} -out {name}.pem"
+        ));
+    }
+
+    fn openssl(&self, arguments: &str) {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(&self.dir).stdin(Stdio::null());
+        let output = command.output().expect("the openssl program (`tools/setup` installs it)");
+        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }
 
@@ -65,52 +85,4 @@ pub fn server_has_tls() -> bool {
     let output = Command::new(super::node::server_binary()).args(arguments).output().expect("a server that starts");
     let text = [output.stdout, output.stderr].concat();
     !String::from_utf8_lossy(&text).contains("tls-port")
-}
-
-fn issue(dir: &Path, name: &str, extensions: &str) {
-    std::fs::write(dir.join("extensions"), extensions).expect("a writable temporary directory");
-    let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-    openssl(
-        dir,
-        &[
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-subj",
-            &format!("/CN={name}"),
-            "-keyout",
-            &key,
-            "-out",
-            &request,
-        ],
-    );
-    openssl(
-        dir,
-        &[
-            "x509",
-            "-req",
-            "-in",
-            &request,
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-CAcreateserial",
-            "-days",
-            "2",
-            "-extfile",
-            "extensions",
-            "-out",
-            &certificate,
-        ],
-    );
-}
-
-fn openssl(dir: &Path, arguments: &[&str]) {
-    let output = Command::new("openssl").args(arguments).current_dir(dir).stdin(Stdio::null()).output();
-    let output = output.expect("the openssl program (`tools/setup` installs it)");
-    assert!(output.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
