@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-examples test-interop test-servers sim mutants soak examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-memory test-examples test-interop test-servers sim mutants soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -55,10 +55,13 @@ test-header: ## redlock.h in every C and C++ standard; the exported symbols
 test-rust: ## unit tests, and integration tests on real servers
 	@tools/test rust
 
-test-c: ## the C tests, also under valgrind
+test-c: ## the C tests, plainly
 	@tools/test c
 
-test-examples: ## the examples, also under valgrind
+test-memory: ## the C tests under AddressSanitizer, C tests and examples under valgrind
+	@tools/test asan valgrind
+
+test-examples: ## the examples
 	@tools/test examples
 
 test-interop: ## mutual exclusion with redlock-ng and redlock from PyPI

@@ -1,6 +1,6 @@
 /* A hundred thousand cycles leave no descriptor, no thread and no memory behind.
  *
- * no-valgrind: what the allocator keeps is what is measured, and the cycles would take half an hour */
+ * no-checker: what the allocator keeps is what is measured, and the cycles would take half an hour */
 #include "support/fixture.h"
 
 #include <stdio.h>
