@@ -166,6 +166,7 @@ fn a_majority_that_lost_the_keys_gets_none_again() {
     let handle = connect(&cluster);
     let key = resource("majority");
     let lease = lock(&handle, &key);
+    assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 3 && lease.node_count_held() == 3));
     cluster[0].cli(&["DEL", &key]);
     cluster[2].cli(&["DEL", &key]);
     let error = lease.extend(TTL_MS).expect_err("one of three nodes");
