@@ -1,0 +1,77 @@
+//! The table of rooms in ARCHITECTURE.md, held against the sources: who may use whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room and the rooms it may use.
+const ROOMS: [(&str, &[&str]); 5] = [
+    ("core", &[]),
+    ("redis", &["core"]),
+    ("net", &["core"]),
+    ("engine", &["core", "redis", "net"]),
+    ("ffi", &["core", "engine"]),
+];
+
+/// What would let the core see a clock, the network, another thread, the file system or chance.
+const FORBIDDEN_IN_CORE: [&str; 12] = [
+    "Instant",
+    "SystemTime",
+    "std::thread",
+    "std::net",
+    "std::os",
+    "std::fs",
+    "std::io",
+    "std::env",
+    "libc::",
+    "rand::",
+    "uuid::",
+    "RandomState::new",
+];
+
+fn sources(room: &str) -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
+        for entry in fs::read_dir(directory).expect("a directory of the sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).expect("a source");
+                found.push((path, text));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut found);
+    assert!(!found.is_empty(), "src/{room} has no sources");
+    found
+}
+
+/// The lines of a room in which, comments aside, `is_wrong` finds something, as `path:line: text`.
+fn wrong_lines(room: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (path, text) in sources(room) {
+        for (number, line) in text.lines().enumerate() {
+            if is_wrong(line.split("//").next().unwrap_or_default()) {
+                wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_room_uses_only_the_rooms_below_it() {
+    for (room, may_use) in ROOMS {
+        let others =
+            ROOMS.map(|(other, _)| other).into_iter().filter(|&other| other != room && !may_use.contains(&other));
+        let paths: Vec<String> = others.map(|other| format!("crate::{other}")).collect();
+        let wrong = wrong_lines(room, |code| paths.iter().any(|path| code.contains(path.as_str())));
+        assert!(wrong.is_empty(), "{room} may use {may_use:?} only:\n{}", wrong.join("\n"));
+    }
+}
+
+#[test]
+fn the_core_sees_no_clock_no_socket_no_thread_and_no_chance() {
+    let wrong = wrong_lines("core", |code| FORBIDDEN_IN_CORE.iter().any(|word| code.contains(word)));
+    assert!(wrong.is_empty(), "the core is told time and randomness:\n{}", wrong.join("\n"));
+}
