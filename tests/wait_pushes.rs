@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use redlock::engine::{Options, Protocol, Redlock};
 use support::locking::*;
-use support::{Cluster, Proxy, wait_for};
+use support::{Cluster, Node, Proxy, wait_for};
 
 /// How long after its release the lock is had by another handle's waiter. `disturb` comes in the middle of the wait.
 fn hand_over(holder: &Redlock, waiter: &Redlock, key: &str, disturb: impl FnOnce()) -> Duration {
@@ -103,8 +103,42 @@ fn connections_that_are_reset_in_the_middle_of_a_wait_are_watched_again() {
     assert!(took < Duration::from_millis(1_000), "{took:?}");
 }
 
+/// How many of the connections with this name a server tracks keys for, by its `CLIENT LIST`.
+fn tracked(node: &Node, name: &str) -> usize {
+    let list = node.cli(&["CLIENT", "LIST"]);
+    let is_tracked = |flags: &str| flags.contains('t');
+    let of_name = list.lines().filter(|line| line.contains(&format!(" name={name} ")));
+    of_name.filter_map(|line| line.split(" flags=").nth(1)?.split(' ').next()).filter(|flags| is_tracked(flags)).count()
+}
+
+/// An administrator, or a proxy that shares connections, turns it off in the middle of a wait. Nobody tells the waiter.
 #[test]
-fn tracking_that_is_switched_off_and_tables_that_overflow_only_cost_time() {
+fn waiters_whose_tracking_is_switched_off_in_the_middle_of_a_wait_win() {
+    for switched_off in [2, 3] {
+        let cluster = Cluster::start(3);
+        let proxies: Vec<Proxy> = cluster.iter().map(|node| Proxy::to(node.port())).collect();
+        let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
+        let holder = connect(&cluster);
+        let waiter = connect_with(&urls, &Options { client_name: Some("waiter".into()), ..options() });
+        let took = hand_over(&holder, &waiter, "untracked", || {
+            for (node, proxy) in cluster.iter().zip(&proxies).take(switched_off) {
+                assert_eq!(tracked(node, "waiter"), 1);
+                proxy.execute_unseen(b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n", b"+OK\r\n");
+                assert_eq!(tracked(node, "waiter"), 0);
+            }
+        });
+        println!("off on {switched_off} of 3: {took:?}");
+        // Ten times what the fall-back takes, and far before the waiter's own deadline and the end of the ttl.
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        // A server that refuses to track is not relied on any more: from now on by trying again, every 20 to 40 ms.
+        let took = hand_over(&holder, &waiter, "untracked", || {});
+        println!("again: {took:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[test]
+fn tracking_tables_that_overflow_only_cost_time() {
     let cluster = Cluster::start_with(3, &["--tracking-table-max-keys", "1"]);
     let (holder, waiter) = (connect(&cluster), connect(&cluster));
     let others = connect(&cluster);
