@@ -271,6 +271,64 @@ fn threads_and_a_loop_use_one_handle_at_once() {
     assert_gone(&cluster, "faces");
 }
 
+/// A call leaves the sending to a thread that is about to enter, which must not be one that sends nothing. The leader
+/// here sleeps for a shorter time than an answer may take, so that nobody wakes it to send.
+#[test]
+fn calls_that_send_nothing_hold_up_nobody() {
+    const LEADER_SLEEP_MS: i64 = 20_000;
+    let cluster = Cluster::start(3);
+    let handle = connect_with(&cluster.urls(), &short_options(3 * LEADER_SLEEP_MS as u64, 3 * LEADER_SLEEP_MS as u64));
+    let (held, is_over) = (lock(&handle, "held"), AtomicBool::new(false));
+    let took = thread::scope(|scope| {
+        scope.spawn(|| held.wait_lost(LEADER_SLEEP_MS).expect("a wait"));
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let _ = (handle.timeout_ms().expect("live"), handle.fd().expect("live"));
+                    assert!(!matches!(handle.next_event().expect("live"), Some(Event::Done { .. })));
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(50));
+        let begun = Instant::now();
+        (0..200).for_each(|_| lock(&handle, "visited").unlock().expect("ours"));
+        is_over.store(true, Ordering::SeqCst);
+        held.unlock().expect("ours");
+        begun.elapsed()
+    });
+    println!("200 pairs in {took:?}");
+    assert!(took < Duration::from_millis(LEADER_SLEEP_MS as u64 * 3 / 4), "{took:?}");
+}
+
+/// CPU time of this thread.
+fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists, the result is ours.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What the release of a lease costs must not grow with the operations that are under way.
+#[test]
+fn a_release_amid_fifty_thousand_waiters_costs_what_it_costs_alone() {
+    let cluster = Cluster::start(1);
+    let handle = connect(&cluster);
+    let releases = || {
+        (1..=300).for_each(|tag| submit(&handle, &format!("watched-{tag}"), tag, 0));
+        let leases: Vec<Lease> = (1..=300).map(|_| next_lease(&handle).1).collect();
+        let begun = thread_cpu();
+        leases.iter().for_each(|lease| lease.unlock().expect("ours"));
+        thread_cpu() - begun
+    };
+    let alone = releases();
+    let held = lock(&handle, "held");
+    (0..50_000).for_each(|tag| submit(&handle, "held", tag, -1));
+    let amid = releases();
+    println!("300 releases alone {alone:?}, amid waiters {amid:?}");
+    assert!(amid < 10 * alone, "{amid:?} instead of {alone:?}");
+    drop(held);
+}
+
 #[test]
 fn submitting_from_another_thread_wakes_the_loop() {
     let cluster = Cluster::start(3);

@@ -229,6 +229,29 @@ fn a_node_that_hung_wakes_waiters_again() {
     assert!(took < Duration::from_millis(500), "{took:?}");
 }
 
+/// The servers hang while the waiter asks them to watch the key once more. That they could not answer in time says
+/// nothing about what they can: the waiter does not begin to poll.
+#[test]
+fn servers_that_are_late_to_watch_a_key_are_relied_on_again() {
+    let cluster = Cluster::start(3);
+    let holder = connect(&cluster);
+    let waiter = connect_with(&cluster.urls(), &short_options(100, 20_000));
+    hand_over(&holder, &waiter, "late", || {
+        cluster.iter().for_each(Node::stop);
+        let is_late = || waiter.stats().expect("live").nodes[..3].iter().all(|node| node.timeouts > 0);
+        assert!(wait_for(Duration::from_secs(20), is_late), "the keys are read again every two seconds");
+        cluster.iter().for_each(Node::cont);
+        assert!(wait_for(Duration::from_secs(5), || up_count(&waiter) == 3));
+        let sets = || cluster.iter().map(|node| calls(node, "set")).sum::<u64>();
+        let is_quiet = || {
+            let before = sets();
+            thread::sleep(Duration::from_millis(500));
+            sets() == before
+        };
+        assert!(wait_for(Duration::from_secs(10), is_quiet), "it tries again and again");
+    });
+}
+
 /// Two that take turns as fast as they can lose races at the first-asked node all the time. What they had read of the
 /// other nodes before is out of date then; not to read it again costs the two seconds of the fall-back.
 #[test]
