@@ -420,6 +420,7 @@ fn deleted_keys_are_an_event_long_before_the_deadline() {
     let (_, lease) = next_lease(&handle);
     thread::sleep(Duration::from_millis(200));
     handle.process().expect("live");
+    assert!(lease.remaining_ms() > TTL_MS as i64 / 2, "the deadline is far away");
     let begun = Instant::now();
     (0..3).for_each(|node| assert_eq!(cluster[node].cli(&["DEL", "deleted"]), "1"));
     turn(&handle, |event| matches!(event, Event::Lost { tag: 7 }));

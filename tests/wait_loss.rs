@@ -47,15 +47,21 @@ fn an_administrators_deletion_is_known_long_before_the_deadline() {
         let lease = handle.lock(&LockRequest { auto_extend: is_extended, ..request(&key, 0) }).expect("free");
         assert!(!lease.wait_lost(300).expect("a wait"));
         let took = thread::scope(|scope| {
-            let waiting = scope.spawn(|| time_to_loss(&lease));
+            let waiting = scope.spawn(|| {
+                time_to_loss(&lease);
+                Instant::now()
+            });
             thread::sleep(Duration::from_millis(100));
             (0..2).for_each(|node| assert_eq!(cluster[node].cli(&["DEL", &key]), "1"));
             thread::sleep(Duration::from_millis(100));
             assert!(!waiting.is_finished(), "three nodes have it still");
+            assert!(lease.remaining_ms() > TTL_MS as i64 / 2, "the deadline is far away");
+            let deleted = Instant::now();
             assert_eq!(cluster[2].cli(&["DEL", &key]), "1");
-            waiting.join().expect("no panic")
+            waiting.join().expect("no panic").saturating_duration_since(deleted)
         });
-        assert!(took < Duration::from_millis(1_200), "{took:?}");
+        // A round trip or two: `benches/run --scenario loss` measures them.
+        assert!(took < Duration::from_secs(1), "{took:?}");
         assert_eq!(lease.state(), LeaseState::Lost);
         assert_eq!(lease.extend(TTL_MS).expect_err("over").status, Status::Lost);
         assert_eq!(lease.unlock().expect_err("over").status, Status::Lost);
