@@ -460,6 +460,42 @@ fn a_submitted_lease_extends_itself_as_long_as_the_loop_turns_and_is_lost_at_its
 }
 
 #[test]
+fn of_extensions_that_nobody_fetches_only_the_last_is_told() {
+    let cluster = Cluster::start(3);
+    let handle = connect_with(&cluster.urls(), &short_options(500, 60_000));
+    for tag in 1..=2 {
+        let key = format!("unfetched-{tag}");
+        handle
+            .submit_lock(&LockRequest { tag, ttl_ms: 300 * tag, auto_extend: true, ..request(&key, 0) })
+            .expect("valid");
+    }
+    let leases = [next_lease(&handle), next_lease(&handle)];
+    let process = |is_enough: &dyn Fn() -> bool| {
+        let process = || {
+            handle.process().expect("live");
+            is_enough()
+        };
+        assert!(wait_for(Duration::from_secs(20), process));
+    };
+    let extended = || handle.stats().expect("live").extended;
+    process(&|| extended() > 10);
+    // The last one fails. The leases are lost soon afterwards, which is told as well.
+    cluster.iter().for_each(support::Node::kill);
+    process(&|| leases.iter().all(|(_, lease)| lease.state() == LeaseState::Lost));
+    let mut told = Vec::new();
+    while let Some(event) = handle.next_event().expect("live") {
+        match event {
+            Event::Extended { tag, result } => told.push((tag, result.is_ok())),
+            Event::Lost { tag } => assert!(told.contains(&(tag, false)), "{tag} of {told:?}"),
+            Event::Node { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [(1, false), (2, false)]);
+}
+
+#[test]
 fn nodes_that_come_and_go_are_told_once_each_time() {
     let cluster = Cluster::start(3);
     let options = Options { connect_timeout_ms: 300, ..short_options(300, 600) };
