@@ -235,6 +235,29 @@ fn drivers_come_and_go_with_their_handles() {
     }
 }
 
+/// The driver must not keep alive what it works for.
+#[test]
+fn a_handle_that_is_dropped_without_close_ends_its_driver_with_its_last_lease() {
+    let _alone = alone();
+    let cluster = Cluster::start(3);
+    let entries = || std::fs::read_dir("/proc/self/fd").expect("procfs").count();
+    let before = entries();
+    let handle = connect(&cluster);
+    let clone = handle.clone();
+    handle.fd().expect("a descriptor of the other face, too");
+    let (kept, released) = (handle.lock(&auto("kept", 1_000)).expect("free"), lock(&handle, "released"));
+    released.release_unawaited();
+    drop((handle, released));
+    assert!(wait_for(Duration::from_secs(2), || drivers() == 1), "{} drivers", drivers());
+    drop(clone);
+    thread::sleep(Duration::from_millis(1_500));
+    assert_eq!((kept.state(), drivers()), (LeaseState::Held, 1), "a lease keeps its handle");
+    assert_gone(&cluster, "released");
+    drop(kept);
+    assert_eq!(entries(), before);
+    assert!(wait_for(Duration::from_secs(2), || drivers() == 0), "{} drivers", drivers());
+}
+
 /// The child has no driver, closes everything, and takes nothing from its parent.
 #[test]
 fn a_fork_leaves_the_driver_to_the_parent() {

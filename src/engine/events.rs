@@ -19,7 +19,8 @@ use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
 use super::error::Error;
 use super::inspection::Inspection;
 use super::lease::Lease;
-use super::shared::{Finished, Shared, Success};
+use super::owner::Owner;
+use super::shared::{Finished, Success};
 
 /// Something that happened since the last look.
 #[derive(Debug)]
@@ -234,9 +235,9 @@ impl EventQueue {
     }
 
     /// The next event, oldest first; `is_up` tells a node's state.
-    pub(crate) fn next(&mut self, shared: &Arc<Shared>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
+    pub(crate) fn next(&mut self, owner: &Arc<Owner>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
         let Some(queued) = self.events.pop_front() else { return self.next_change(is_up) };
-        let named = |failure: Failure| Error::from_failure(failure, &shared.urls);
+        let named = |failure: Failure| Error::from_failure(failure, &owner.urls);
         Some(match queued {
             Queued::Lost { tag } => Event::Lost { tag },
             Queued::Extended(lease) => {
@@ -247,9 +248,9 @@ impl EventQueue {
             Queued::Done { submission: Submission { tag, work, resource }, finished } => {
                 let value = |success: Success| match success {
                     Success::Locked { lease, token, fence, cell } => {
-                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token, fence))
+                        Value::Lease(Lease::new(Arc::clone(owner), lease, cell, resource, token, fence))
                     }
-                    Success::Inspected(views) => Value::Inspection(Inspection::new(views, &shared.urls)),
+                    Success::Inspected(views) => Value::Inspection(Inspection::new(views, &owner.urls)),
                     Success::Done => Value::Nothing,
                 };
                 Event::Done { tag, work, result: finished.map(value).map_err(named) }
