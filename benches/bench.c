@@ -16,6 +16,7 @@
 
 #include "contestants.h"
 #include "handover.h"
+#include "loss.h"
 #include "report.h"
 
 enum { QUORUM_NODES = 5 };
@@ -299,6 +300,26 @@ static int scenario_handover(struct bench *bench)
     return 0;
 }
 
+static int scenario_loss(struct bench *bench)
+{
+    static const char *const names[] = {[FACE_BLOCKING] = "wait_lost", [FACE_LOOP] = "event loop"};
+    if (bench->floor_only || contestant_library("", 'L', 1).open == NULL) {
+        report_note(bench->report, "left out: needs the library");
+        return 0;
+    }
+    for (enum face face = FACE_BLOCKING; face <= FACE_LOOP; face++) {
+        struct loss loss;
+        char what[80];
+        if (loss_measure(&bench->nodes, face, 400, &loss) != 0)
+            return -1;
+        snprintf(what, sizeof what, "from DEL at a quorum to its loss, %s: p50", names[face]);
+        report_value(bench->report, what, loss.p50_us, " us", GOAL_NONE, 0);
+        snprintf(what, sizeof what, "from DEL at a quorum to its loss, %s: p99", names[face]);
+        report_value(bench->report, what, loss.p99_us, " us", GOAL_AT_MOST, 100e3);
+    }
+    return 0;
+}
+
 static int scenario_memory(struct bench *bench)
 {
     char program[PATH_MAX], *argv[NODES_MAX + 2] = {program};
@@ -338,6 +359,7 @@ static const struct scenario {
     {"threads8", "8 threads, distinct resources", scenario_threads8},
     {"threads64", "64 threads, distinct resources", scenario_threads64},
     {"handover", "one lock that all want and nobody holds for long", scenario_handover},
+    {"loss", "a lock's keys are deleted on three of five nodes", scenario_loss},
     {"memory", "memory and size", scenario_memory},
 };
 enum { SCENARIO_COUNT = sizeof SCENARIOS / sizeof SCENARIOS[0] };

@@ -940,7 +940,8 @@ redlock_status_t redlock_submit_inspect_bytes(const redlock_t *rl,
 #define REDLOCK_EVENT_LEASE_LOST 2
 
 /// redlock_event_kind(): a lease has tried to extend itself; the tag is that of its redlock_submit_lock(). The status
-/// says whether it could. After a failure it tries again while there is time.
+/// says whether it could. After a failure it tries again while there is time. One at most for each lease waits to be
+/// fetched: a newer one takes the place of the one before.
 #define REDLOCK_EVENT_LEASE_EXTENDED 3
 
 /// redlock_event_kind(): a node came or went.

@@ -224,6 +224,35 @@ fn killed_connections_and_flushed_scripts_between_calls_are_not_noticed() {
     }
 }
 
+/// The handle has looked at its sockets too recently to look again before it sends, or the end of the connections
+/// arrives behind the request.
+#[test]
+fn connections_killed_at_the_moment_of_a_lock_are_not_noticed() {
+    let cluster = Cluster::start(3);
+    let handle = connect(&cluster);
+    let mut administrators: Vec<support::Conn> = cluster.iter().map(support::Node::connect).collect();
+    for round in 0..300 {
+        lock(&handle, "moment").unlock().expect("released");
+        for administrator in &mut administrators {
+            administrator.send(&[b"CLIENT", b"KILL", b"TYPE", b"normal", b"SKIPME", b"yes"]).expect("sent");
+        }
+        if round % 3 > 0 {
+            for administrator in &mut administrators {
+                administrator.receive().expect("killed");
+            }
+        }
+        let lease = handle.lock(&request("moment", 0)).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        if round % 3 == 0 {
+            for administrator in &mut administrators {
+                administrator.receive().expect("killed");
+            }
+        }
+        // The same may happen to the release, which remains owed then.
+        let _ = lease.unlock();
+        assert!(wait_for(MOMENT, || up_count(&handle) == 3 && cluster.holding("moment") == 0));
+    }
+}
+
 #[test]
 fn a_lock_waits_for_nodes_that_come_up_later() {
     let cluster = Cluster::start(3);

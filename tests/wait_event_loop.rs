@@ -271,6 +271,64 @@ fn threads_and_a_loop_use_one_handle_at_once() {
     assert_gone(&cluster, "faces");
 }
 
+/// A call leaves the sending to a thread that is about to enter, which must not be one that sends nothing. The leader
+/// here sleeps for a shorter time than an answer may take, so that nobody wakes it to send.
+#[test]
+fn calls_that_send_nothing_hold_up_nobody() {
+    const LEADER_SLEEP_MS: i64 = 20_000;
+    let cluster = Cluster::start(3);
+    let handle = connect_with(&cluster.urls(), &short_options(3 * LEADER_SLEEP_MS as u64, 3 * LEADER_SLEEP_MS as u64));
+    let (held, is_over) = (lock(&handle, "held"), AtomicBool::new(false));
+    let took = thread::scope(|scope| {
+        scope.spawn(|| held.wait_lost(LEADER_SLEEP_MS).expect("a wait"));
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::SeqCst) {
+                    let _ = (handle.timeout_ms().expect("live"), handle.fd().expect("live"));
+                    assert!(!matches!(handle.next_event().expect("live"), Some(Event::Done { .. })));
+                }
+            });
+        }
+        thread::sleep(Duration::from_millis(50));
+        let begun = Instant::now();
+        (0..200).for_each(|_| lock(&handle, "visited").unlock().expect("ours"));
+        is_over.store(true, Ordering::SeqCst);
+        held.unlock().expect("ours");
+        begun.elapsed()
+    });
+    println!("200 pairs in {took:?}");
+    assert!(took < Duration::from_millis(LEADER_SLEEP_MS as u64 * 3 / 4), "{took:?}");
+}
+
+/// CPU time of this thread.
+fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists, the result is ours.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What the release of a lease costs must not grow with the operations that are under way.
+#[test]
+fn a_release_amid_fifty_thousand_waiters_costs_what_it_costs_alone() {
+    let cluster = Cluster::start(1);
+    let handle = connect(&cluster);
+    let releases = || {
+        (1..=300).for_each(|tag| submit(&handle, &format!("watched-{tag}"), tag, 0));
+        let leases: Vec<Lease> = (1..=300).map(|_| next_lease(&handle).1).collect();
+        let begun = thread_cpu();
+        leases.iter().for_each(|lease| lease.unlock().expect("ours"));
+        thread_cpu() - begun
+    };
+    let alone = releases();
+    let held = lock(&handle, "held");
+    (0..50_000).for_each(|tag| submit(&handle, "held", tag, -1));
+    let amid = releases();
+    println!("300 releases alone {alone:?}, amid waiters {amid:?}");
+    assert!(amid < 10 * alone, "{amid:?} instead of {alone:?}");
+    drop(held);
+}
+
 #[test]
 fn submitting_from_another_thread_wakes_the_loop() {
     let cluster = Cluster::start(3);
@@ -362,6 +420,7 @@ fn deleted_keys_are_an_event_long_before_the_deadline() {
     let (_, lease) = next_lease(&handle);
     thread::sleep(Duration::from_millis(200));
     handle.process().expect("live");
+    assert!(lease.remaining_ms() > TTL_MS as i64 / 2, "the deadline is far away");
     let begun = Instant::now();
     (0..3).for_each(|node| assert_eq!(cluster[node].cli(&["DEL", "deleted"]), "1"));
     turn(&handle, |event| matches!(event, Event::Lost { tag: 7 }));
@@ -398,6 +457,42 @@ fn a_submitted_lease_extends_itself_as_long_as_the_loop_turns_and_is_lost_at_its
     assert!(held > Duration::from_millis(1_700) && held < Duration::from_millis(2_600), "held for {held:?}");
     assert_eq!(lease.state(), LeaseState::Lost);
     assert_gone(&cluster, "auto");
+}
+
+#[test]
+fn of_extensions_that_nobody_fetches_only_the_last_is_told() {
+    let cluster = Cluster::start(3);
+    let handle = connect_with(&cluster.urls(), &short_options(500, 60_000));
+    for tag in 1..=2 {
+        let key = format!("unfetched-{tag}");
+        handle
+            .submit_lock(&LockRequest { tag, ttl_ms: 300 * tag, auto_extend: true, ..request(&key, 0) })
+            .expect("valid");
+    }
+    let leases = [next_lease(&handle), next_lease(&handle)];
+    let process = |is_enough: &dyn Fn() -> bool| {
+        let process = || {
+            handle.process().expect("live");
+            is_enough()
+        };
+        assert!(wait_for(Duration::from_secs(20), process));
+    };
+    let extended = || handle.stats().expect("live").extended;
+    process(&|| extended() > 10);
+    // The last one fails. The leases are lost soon afterwards, which is told as well.
+    cluster.iter().for_each(support::Node::kill);
+    process(&|| leases.iter().all(|(_, lease)| lease.state() == LeaseState::Lost));
+    let mut told = Vec::new();
+    while let Some(event) = handle.next_event().expect("live") {
+        match event {
+            Event::Extended { tag, result } => told.push((tag, result.is_ok())),
+            Event::Lost { tag } => assert!(told.contains(&(tag, false)), "{tag} of {told:?}"),
+            Event::Node { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    told.sort_unstable();
+    assert_eq!(told, [(1, false), (2, false)]);
 }
 
 #[test]

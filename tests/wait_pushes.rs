@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use redlock::engine::{Options, Protocol, Redlock};
 use support::locking::*;
-use support::{Cluster, Proxy, wait_for};
+use support::{Cluster, Node, Proxy, wait_for};
 
 /// How long after its release the lock is had by another handle's waiter. `disturb` comes in the middle of the wait.
 fn hand_over(holder: &Redlock, waiter: &Redlock, key: &str, disturb: impl FnOnce()) -> Duration {
@@ -103,8 +103,42 @@ fn connections_that_are_reset_in_the_middle_of_a_wait_are_watched_again() {
     assert!(took < Duration::from_millis(1_000), "{took:?}");
 }
 
+/// How many of the connections with this name a server tracks keys for, by its `CLIENT LIST`.
+fn tracked(node: &Node, name: &str) -> usize {
+    let list = node.cli(&["CLIENT", "LIST"]);
+    let is_tracked = |flags: &str| flags.contains('t');
+    let of_name = list.lines().filter(|line| line.contains(&format!(" name={name} ")));
+    of_name.filter_map(|line| line.split(" flags=").nth(1)?.split(' ').next()).filter(|flags| is_tracked(flags)).count()
+}
+
+/// An administrator, or a proxy that shares connections, turns it off in the middle of a wait. Nobody tells the waiter.
 #[test]
-fn tracking_that_is_switched_off_and_tables_that_overflow_only_cost_time() {
+fn waiters_whose_tracking_is_switched_off_in_the_middle_of_a_wait_win() {
+    for switched_off in [2, 3] {
+        let cluster = Cluster::start(3);
+        let proxies: Vec<Proxy> = cluster.iter().map(|node| Proxy::to(node.port())).collect();
+        let urls: Vec<String> = proxies.iter().map(Proxy::url).collect();
+        let holder = connect(&cluster);
+        let waiter = connect_with(&urls, &Options { client_name: Some("waiter".into()), ..options() });
+        let took = hand_over(&holder, &waiter, "untracked", || {
+            for (node, proxy) in cluster.iter().zip(&proxies).take(switched_off) {
+                assert_eq!(tracked(node, "waiter"), 1);
+                proxy.execute_unseen(b"*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n", b"+OK\r\n");
+                assert_eq!(tracked(node, "waiter"), 0);
+            }
+        });
+        println!("off on {switched_off} of 3: {took:?}");
+        // Ten times what the fall-back takes, and far before the waiter's own deadline and the end of the ttl.
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        // A server that refuses to track is not relied on any more: from now on by trying again, every 20 to 40 ms.
+        let took = hand_over(&holder, &waiter, "untracked", || {});
+        println!("again: {took:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+    }
+}
+
+#[test]
+fn tracking_tables_that_overflow_only_cost_time() {
     let cluster = Cluster::start_with(3, &["--tracking-table-max-keys", "1"]);
     let (holder, waiter) = (connect(&cluster), connect(&cluster));
     let others = connect(&cluster);
@@ -193,6 +227,29 @@ fn a_node_that_hung_wakes_waiters_again() {
     }
     let took = hand_over(&holder, &waiter, "hung", || {});
     assert!(took < Duration::from_millis(500), "{took:?}");
+}
+
+/// The servers hang while the waiter asks them to watch the key once more. That they could not answer in time says
+/// nothing about what they can: the waiter does not begin to poll.
+#[test]
+fn servers_that_are_late_to_watch_a_key_are_relied_on_again() {
+    let cluster = Cluster::start(3);
+    let holder = connect(&cluster);
+    let waiter = connect_with(&cluster.urls(), &short_options(100, 20_000));
+    hand_over(&holder, &waiter, "late", || {
+        cluster.iter().for_each(Node::stop);
+        let is_late = || waiter.stats().expect("live").nodes[..3].iter().all(|node| node.timeouts > 0);
+        assert!(wait_for(Duration::from_secs(20), is_late), "the keys are read again every two seconds");
+        cluster.iter().for_each(Node::cont);
+        assert!(wait_for(Duration::from_secs(5), || up_count(&waiter) == 3));
+        let sets = || cluster.iter().map(|node| calls(node, "set")).sum::<u64>();
+        let is_quiet = || {
+            let before = sets();
+            thread::sleep(Duration::from_millis(500));
+            sets() == before
+        };
+        assert!(wait_for(Duration::from_secs(10), is_quiet), "it tries again and again");
+    });
 }
 
 /// Two that take turns as fast as they can lose races at the first-asked node all the time. What they had read of the

@@ -5,7 +5,7 @@ use super::fence::Fencing;
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::Asker;
+use super::node::{Asker, Link};
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
 use super::report::{Failure, Status};
@@ -34,6 +34,7 @@ impl Machine {
             has_rivals: false,
             is_woken: false,
             lost_races: 0,
+            was_cut_off: false,
             watch: Watch::default(),
             wake_at: None,
             last_votes: Round::default(),
@@ -313,9 +314,14 @@ impl Machine {
         let votes = self.leases[attempt].votes.clone();
         self.abandon(cx, attempt);
         let (node_count, quorum) = (self.nodes.len(), self.quorum);
+        let is_cut_off = self.is_cut_off(&votes);
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let tally = votes.tally();
         lock.last_votes = votes;
+        if is_cut_off && !std::mem::replace(&mut lock.was_cut_off, true) {
+            // Not before the other connections have been looked at: they may have ended as well.
+            return self.rest_until(op, Phase::Pause, Some(cx.now.mono_ns));
+        }
         self.stats.contended += u64::from(tally.not > 0);
         let is_hopeless = tally.trouble(node_count, quorum) == Some(Status::Config);
         let has_time = lock.deadline_mono_ns.is_none_or(|deadline| cx.now.mono_ns < deadline);
@@ -327,6 +333,19 @@ impl Machine {
         } else {
             self.give_up(cx, op);
         }
+    }
+
+    /// What kept the attempt from its quorum are connections that ended under its requests: closed over night, killed by
+    /// an administrator, cut by a middlebox. New ones are being made. Whether the servers executed the requests is
+    /// unknown, so that nothing may be sent twice, but another attempt, with a token of its own, is as good as the first
+    /// would have been a moment later.
+    fn is_cut_off(&self, votes: &Round) -> bool {
+        let is_cut_off =
+            |&node: &NodeId| self.nodes[node].link == Link::Hopeful && matches!(votes.of(node), Answer::Failed(_));
+        let (node_count, tally) = (self.nodes.len(), votes.tally());
+        let cut_off = (0..node_count).filter(is_cut_off).count();
+        tally.trouble(node_count, self.quorum) == Some(Status::NoQuorum)
+            && tally.done + tally.awaited + cut_off >= self.quorum
     }
 
     /// Leaves no key of this attempt behind, on any node that may hold one.

@@ -20,6 +20,8 @@ pub mod time;
 pub mod validity;
 
 mod acquire;
+#[cfg(test)]
+mod acquire_tests;
 mod auto;
 mod extend;
 mod fence;

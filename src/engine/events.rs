@@ -4,7 +4,7 @@
 //! events out. The descriptor is an epoll set of the node sockets, a timer on `CLOCK_BOOTTIME` and an eventfd; the
 //! blocking face never sleeps on it (a sleeping leader that shared it would miss wake-ups).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
 use super::error::Error;
 use super::inspection::Inspection;
 use super::lease::Lease;
-use super::shared::{Finished, Shared, Success};
+use super::owner::Owner;
+use super::shared::{Finished, Success};
 
 /// Something that happened since the last look.
 #[derive(Debug)]
@@ -38,7 +39,8 @@ pub enum Event {
         /// The tag of its acquisition.
         tag: u64,
     },
-    /// A lease that was submitted with this tag has tried to extend itself.
+    /// A lease that was submitted with this tag has tried to extend itself. Of those tries that nobody has fetched yet
+    /// only the last is told.
     Extended {
         /// The tag of its acquisition.
         tag: u64,
@@ -90,9 +92,22 @@ pub(crate) struct Submission {
 /// An event without the handle that a lease in it will keep alive.
 #[derive(Debug)]
 enum Queued {
-    Done { submission: Submission, finished: Finished },
-    Lost { tag: u64 },
-    Extended { tag: u64, result: Result<(), Failure> },
+    Done {
+        submission: Submission,
+        finished: Finished,
+    },
+    Lost {
+        tag: u64,
+    },
+    /// See [`EventQueue::extensions`].
+    Extended(LeaseKey),
+}
+
+/// How a lease's last try to extend itself ended.
+#[derive(Debug)]
+struct Extension {
+    tag: u64,
+    result: Result<(), Failure>,
 }
 
 /// The descriptors of one handle's event-loop face, valid as long as the handle.
@@ -128,6 +143,9 @@ impl LoopFace {
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     events: VecDeque<Queued>,
+    /// Extensions to be told. One a lease, at the place of the first in the queue, so that a loop that fetches nothing
+    /// does not fill the memory.
+    extensions: HashMap<LeaseKey, Extension>,
     /// Nodes that came or went since they were last told of. One entry a node, so that the queue stays bounded.
     changed_nodes: VecDeque<NodeId>,
     /// Nodes that were last told of as connected.
@@ -164,7 +182,10 @@ impl EventQueue {
     /// A lease has tried to extend itself.
     pub(crate) fn lease_extended(&mut self, lease: LeaseKey, result: Result<(), Failure>) {
         if let Some(&tag) = self.owners.get(lease) {
-            self.events.push_back(Queued::Extended { tag, result });
+            let is_queued = self.extensions.insert(lease, Extension { tag, result }).is_some();
+            if !is_queued {
+                self.events.push_back(Queued::Extended(lease));
+            }
         }
     }
 
@@ -193,6 +214,7 @@ impl EventQueue {
         };
         let leases = self.events.iter().filter_map(lease).collect();
         self.events.clear();
+        self.extensions.clear();
         leases
     }
 
@@ -213,18 +235,22 @@ impl EventQueue {
     }
 
     /// The next event, oldest first; `is_up` tells a node's state.
-    pub(crate) fn next(&mut self, shared: &Arc<Shared>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
+    pub(crate) fn next(&mut self, owner: &Arc<Owner>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
         let Some(queued) = self.events.pop_front() else { return self.next_change(is_up) };
-        let named = |failure: Failure| Error::from_failure(failure, &shared.urls);
+        let named = |failure: Failure| Error::from_failure(failure, &owner.urls);
         Some(match queued {
             Queued::Lost { tag } => Event::Lost { tag },
-            Queued::Extended { tag, result } => Event::Extended { tag, result: result.map_err(named) },
+            Queued::Extended(lease) => {
+                // Queued and remembered together.
+                let Extension { tag, result } = self.extensions.remove(&lease)?;
+                Event::Extended { tag, result: result.map_err(named) }
+            }
             Queued::Done { submission: Submission { tag, work, resource }, finished } => {
                 let value = |success: Success| match success {
                     Success::Locked { lease, token, fence, cell } => {
-                        Value::Lease(Lease::new(Arc::clone(shared), lease, cell, resource, token, fence))
+                        Value::Lease(Lease::new(Arc::clone(owner), lease, cell, resource, token, fence))
                     }
-                    Success::Inspected(views) => Value::Inspection(Inspection::new(views, &shared.urls)),
+                    Success::Inspected(views) => Value::Inspection(Inspection::new(views, &owner.urls)),
                     Success::Done => Value::Nothing,
                 };
                 Event::Done { tag, work, result: finished.map(value).map_err(named) }

@@ -20,14 +20,16 @@ use super::inspection::Inspection;
 use super::lease::Lease;
 use super::link::Link;
 use super::options::{KEY_BYTES_MAX, Options, TOKEN_BYTES_MAX};
+use super::owner::Owner;
 use super::shared::{CallOptions, Shared, Success};
 use super::state::State;
 
 /// N independent Redis masters, seen as one place to take locks. Clones share everything. All methods may be called
-/// from any number of threads.
+/// from any number of threads. When the last clone and the last of its leases are dropped, the handle is closed, as by
+/// [`Redlock::close`].
 #[derive(Clone)]
 pub struct Redlock {
-    shared: Arc<Shared>,
+    shared: Arc<Owner>,
     prefix: Arc<[u8]>,
 }
 
@@ -80,7 +82,7 @@ impl Redlock {
         let shared = Shared::new(state, labels, options)
             .map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))?;
         shared.begin();
-        Ok(Redlock { shared: Arc::new(shared), prefix: Arc::from(&*options.key_prefix) })
+        Ok(Redlock { shared: Arc::new(Owner::new(shared)), prefix: Arc::from(&*options.key_prefix) })
     }
 
     /// Waits until a quorum of the nodes is connected, at most `timeout_ms` milliseconds (−1: without limit).
@@ -207,7 +209,7 @@ impl Redlock {
     /// # Errors
     /// [`Status::Forked`], [`Status::Internal`].
     pub fn next_event(&self) -> Result<Option<Event>, Error> {
-        self.shared.next_event()
+        self.shared.next_event(&self.shared)
     }
 
     /// Submits [`Redlock::lock`]; its end is an [`Event::Done`] with `request.tag`.

@@ -12,7 +12,8 @@ use crate::core::time::NS_PER_MS;
 use super::error::Error;
 use super::events::Work;
 use super::handle::{submission, wait_ms};
-use super::shared::{CallOptions, Shared};
+use super::owner::Owner;
+use super::shared::CallOptions;
 
 /// Values of [`LeaseCell::valid_until`] that are no moments.
 const LOST: u64 = 0;
@@ -68,7 +69,7 @@ impl LeaseCell {
 /// A lock that was acquired. Dropping it says nothing to any server: the keys live on for their ttl unless
 /// [`Lease::unlock`] was called. All methods may be called from any thread.
 pub struct Lease {
-    shared: Arc<Shared>,
+    shared: Arc<Owner>,
     key: LeaseKey,
     cell: Arc<LeaseCell>,
     resource: Box<[u8]>,
@@ -78,7 +79,7 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<Owner>,
         key: LeaseKey,
         cell: Arc<LeaseCell>,
         resource: Box<[u8]>,

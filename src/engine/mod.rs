@@ -1,7 +1,7 @@
 //! One shared engine per handle: connections, waiting, the safe Rust face.
 //!
 //! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is the
-//! blocking call, `handover.rs` who polls, `state.rs` what the mutex guards, `link.rs` one connection's life,
+//! blocking call, `owner.rs` who keeps it open, `handover.rs` who polls, `state.rs` what the mutex guards, `link.rs` one connection's life,
 //! `events.rs` the event-loop face.
 
 mod entropy;
@@ -13,6 +13,7 @@ mod inspection;
 mod lease;
 mod link;
 mod options;
+mod owner;
 mod shared;
 mod state;
 mod sync;

@@ -23,6 +23,7 @@ use super::events::{Event, LoopFace, Submission};
 use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, Station};
 use super::lease::LeaseCell;
 use super::options::{Options, TTL_MS_RANGE, in_range};
+use super::owner::Owner;
 use super::state::{PollSet, State};
 
 /// How an operation ended, with what its caller needs from the state.
@@ -417,10 +418,10 @@ impl Shared {
         Ok(())
     }
 
-    /// The next event, if there is one.
-    pub(crate) fn next_event(self: &Arc<Shared>) -> Result<Option<Event>, Error> {
+    /// The next event, if there is one. A lease in it keeps `owner`, which is ours.
+    pub(crate) fn next_event(&self, owner: &Arc<Owner>) -> Result<Option<Event>, Error> {
         let mut state = self.enter_quietly()?;
-        let event = state.next_event(self, self.face()?);
+        let event = state.next_event(owner, self.face()?);
         drop(state);
         Ok(event)
     }

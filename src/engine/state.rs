@@ -19,7 +19,8 @@ use super::events::{self, EventQueue, LoopFace, Submission};
 use super::handover::{Handover, Slot};
 use super::lease::LeaseCell;
 use super::link::{Event, Link};
-use super::shared::{Finished, Shared, Success};
+use super::owner::Owner;
+use super::shared::{Finished, Success};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
 const READS_PER_TURN: usize = 16;
@@ -381,9 +382,9 @@ impl State {
     }
 
     /// The next event. When there is none, the descriptor is no longer readable for events.
-    pub(crate) fn next_event(&mut self, shared: &Arc<Shared>, face: &LoopFace) -> Option<events::Event> {
+    pub(crate) fn next_event(&mut self, owner: &Arc<Owner>, face: &LoopFace) -> Option<events::Event> {
         let machine = &self.machine;
-        let event = self.queue.next(shared, |node| machine.is_up(node));
+        let event = self.queue.next(owner, |node| machine.is_up(node));
         if !self.has_events() {
             if std::mem::take(&mut self.queue.is_signalled) {
                 face.ready.drain();

@@ -46,7 +46,8 @@ pub const REDLOCK_EVENT_DONE: i32 = 1;
 /// There is one at most for each lease.
 pub const REDLOCK_EVENT_LEASE_LOST: i32 = 2;
 /// redlock_event_kind(): a lease has tried to extend itself; the tag is that of its redlock_submit_lock(). The status
-/// says whether it could. After a failure it tries again while there is time.
+/// says whether it could. After a failure it tries again while there is time. One at most for each lease waits to be
+/// fetched: a newer one takes the place of the one before.
 pub const REDLOCK_EVENT_LEASE_EXTENDED: i32 = 3;
 /// redlock_event_kind(): a node came or went.
 pub const REDLOCK_EVENT_NODE: i32 = 4;

@@ -25,6 +25,7 @@ struct Direction {
     is_dropped: AtomicBool,
     drops_pushes: AtomicBool,
     bytes: AtomicU64,
+    dropped_bytes: AtomicU64,
     injected: Mutex<Injected>,
 }
 
@@ -128,6 +129,18 @@ impl Proxy {
     /// Sends these bytes to the server over every connection, as if the client had.
     pub fn inject_to_server(&self, bytes: &[u8]) {
         inject(&self.shared.to_server, bytes);
+    }
+
+    /// Has the server execute a command on every connection as if the client had sent it, and keeps the answer, which
+    /// must be `answer`, from the client. For connections on which nothing is under way: all that comes meanwhile is
+    /// thrown away.
+    pub fn execute_unseen(&self, command: &[u8], answer: &[u8]) {
+        let dropped_bytes = || self.shared.to_client.dropped_bytes.load(SeqCst);
+        let all = dropped_bytes() + (self.open() * answer.len()) as u64;
+        self.drop_to_client();
+        self.inject_to_server(command);
+        assert!(wait_for(Duration::from_secs(5), || dropped_bytes() >= all), "no answer");
+        self.shared.to_client.is_dropped.store(false, SeqCst);
     }
 
     /// Resets (RST) every connection on both sides; what was held is lost. They are gone when this returns.
@@ -256,7 +269,7 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: &Direction, shared:
                         held.push_back((due, bytes));
                     }
                 }
-                Ok(_) => {}
+                Ok(count) => drop(direction.dropped_bytes.fetch_add(count as u64, SeqCst)),
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(_) => ending = Some(Ending::Reset),
             }
