@@ -178,3 +178,25 @@ fn a_node_that_would_not_raise_its_counter_is_released_with_the_lease() {
     script.submit(Operation::Unlock { lease });
     assert!(is_release(script.asked[0].front()), "the key that it granted first is there all the same");
 }
+
+/// Asked one after the other for as long as each may be silent, five nodes would take five node timeouts.
+#[test]
+fn rivals_do_not_make_an_attempt_outlast_the_wait_by_a_timeout_per_node() {
+    let (node_timeout_ms, wait_ms) = (100, 200);
+    let config = Config { node_count: 5, node_timeout_ms, retry_delay_ms: 150, ..config() };
+    let mut script = Scripted::connected(config);
+    let op = script.submit(Operation::Lock(LockParams { wait_ms: Some(wait_ms), ..params() }));
+    script.pass_ms(60);
+    for (node, reply) in [Reply::Done, Reply::Done, Reply::Not, Reply::Not, Reply::Not].into_iter().enumerate() {
+        script.reply(node, reply);
+    }
+    for node in 0..2 {
+        script.reply(node, Reply::Done);
+    }
+    script.asked.iter().for_each(|asked| assert!(asked.is_empty()));
+    // The nodes are slow, others want the lock: the last attempt begins with one node, and all are silent from now on.
+    for _ in 60..wait_ms + 2 * node_timeout_ms {
+        script.pass_ms(1);
+    }
+    script.failure(op);
+}

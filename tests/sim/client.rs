@@ -217,10 +217,11 @@ impl Client {
         self.knobs.config.connect_timeout_ms * NS_PER_MS
     }
 
-    /// How long an operation may take besides what its caller allows for: two questions, each of which may first
-    /// wait for the connection.
+    /// How long an operation may take besides what its caller allows for: two questions (a last attempt, and who
+    /// holds the lock), each of which may first wait for the connection. Where rivals were seen, the attempt asks
+    /// single nodes before the rest, for one node timeout altogether.
     pub fn grace_ns(&self) -> u64 {
         let config = &self.knobs.config;
-        (2 * (config.connect_timeout_ms + config.node_timeout_ms) + 5) * NS_PER_MS
+        (2 * (config.connect_timeout_ms + config.node_timeout_ms) + config.node_timeout_ms + 5) * NS_PER_MS
     }
 }
