@@ -11,7 +11,8 @@ use crate::knobs::Mode;
 use crate::net::Conn;
 use crate::node::{Key, Node};
 use crate::rng::TokenId;
-use crate::world::{World, named, tell};
+use crate::story::named;
+use crate::world::{World, tell};
 
 /// Two clients believe at the same true moment to hold the same lock.
 pub const EXCLUSION: &str = "at most one holder";

@@ -7,7 +7,8 @@ use redlock::core::time::NS_PER_MS;
 use crate::client::{Asked, Claim, Pending};
 use crate::node::key_of;
 use crate::rng::TokenId;
-use crate::world::{Event, World, named, tell};
+use crate::story::named;
+use crate::world::{Event, World, tell};
 
 impl World {
     /// A thread takes its next step.
