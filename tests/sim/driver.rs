@@ -3,7 +3,7 @@
 use redlock::core::machine::Context;
 use redlock::core::operation::{Completion, Input, OpKey, Operation, Output};
 use redlock::core::report::Failure;
-use redlock::core::request::{Fault, FaultKind, Reply, Request, RequestKind};
+use redlock::core::request::{Fault, FaultKind, Push, Reply, Request, RequestKind};
 
 use crate::client::{Asked, Phase};
 use crate::net::{Conn, ConnId, Item, Message};
@@ -102,7 +102,14 @@ impl World {
                     let link = &mut self.clients[client].links[node];
                     link.abandoned = None;
                     link.phase = Phase::Ready { conn, since_mono_ns: now.mono_ns };
-                    tell!(self, "c{client} is connected to n{node}, run {}", info.run_id);
+                    tell!(
+                        self,
+                        "c{client} is connected to n{node}, run {}, up for {} s, time {}",
+                        info.run_id,
+                        info.uptime_s,
+                        info.time_us
+                    );
+                    self.meet(client, node, &info.run_id);
                     self.handle(client, Input::Up { node, info: *info });
                 }
                 Message::Reply(kind, reply, about) => {
@@ -120,12 +127,12 @@ impl World {
                 }
                 Message::Push(push) => {
                     tell!(self, "c{client} <- n{node} {push:?}");
+                    if push == Push::Flush {
+                        self.hear_of_loss(client, node);
+                    }
                     self.handle(client, Input::Push { node, push });
                 }
                 Message::End => {
-                    if self.rng.one_in(2) {
-                        self.clients[client].links[node].abandoned = None;
-                    }
                     self.link_failed(client, node, "connection closed by the server");
                 }
             }
@@ -133,6 +140,19 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// A client learns which process answers at a node.
+    fn meet(&mut self, client: usize, node: usize, run_id: &str) {
+        let known = self.clients[client].met[node].replace(run_id.to_owned());
+        if known.is_some_and(|known| known != run_id) {
+            self.hear_of_loss(client, node);
+        }
+    }
+
+    /// A client learns that a node may have lost all that it confirmed.
+    fn hear_of_loss(&mut self, client: usize, node: usize) {
+        self.clients[client].fates.iter_mut().for_each(|fate| fate.denied |= 1 << node);
     }
 
     /// What a node's answer to a SET or an extension lets its owner know.

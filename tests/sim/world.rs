@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use redlock::core::time::NS_PER_MS;
 
 use crate::client::Client;
-use crate::knobs::{Knobs, Setup};
+use crate::knobs::{Guarding, Knobs, Setup};
 use crate::net::Conn;
 use crate::node::{self, Node};
 use crate::rng::{Rng, TokenId};
@@ -53,6 +53,10 @@ pub struct Summary {
     pub unlocked: u64,
     pub lost: u64,
     pub faults: u64,
+    /// Schedules in which every client guards against restarts.
+    pub guarded: u64,
+    /// Restarts without data that the guard covers.
+    pub covered: u64,
 }
 
 /// More events than this in one schedule are a storm of the library's making.
@@ -74,8 +78,10 @@ pub struct World {
     pub is_calm: bool,
     /// The largest fencing token so far of every resource, and whose it was.
     pub highest_fence: [Option<(u64, TokenId)>; node::RESOURCES_MAX],
-    /// A server lost its counters, and no guard kept it from voting.
+    /// A server lost its counters, and no guard keeps it from voting.
     pub are_counters_lost: bool,
+    /// A server lost its counters, and clocks take their place.
+    pub are_counters_replaced: bool,
     pub faults_left: usize,
     pub summary: Summary,
     pub violation: Option<Violation>,
@@ -98,8 +104,9 @@ impl World {
     pub fn new(seed: u64, setup: Setup, is_told: bool) -> World {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::new(setup.mode, &mut rng);
-        let nodes = knobs.node_clocks.iter().zip(&knobs.node_skews_ns).enumerate().map(|(node, (&clock, &skew_ns))| {
-            let mut node = Node::new(node, clock, skew_ns);
+        let nodes = (0..knobs.node_count).map(|node| {
+            let (skew_ns, uptime_s) = (knobs.node_skews_ns[node], knobs.node_uptimes_s[node]);
+            let mut node = Node::new(node, knobs.node_clocks[node], skew_ns, uptime_s);
             node.script_fault = setup.script_fault;
             node
         });
@@ -117,8 +124,9 @@ impl World {
             is_calm: false,
             highest_fence: [None; node::RESOURCES_MAX],
             are_counters_lost: false,
+            are_counters_replaced: false,
             faults_left: knobs.fault_count,
-            summary: Summary::default(),
+            summary: Summary { guarded: u64::from(knobs.guarding != Guarding::Partly), ..Summary::default() },
             violation: None,
             is_told,
             heap: BinaryHeap::with_capacity(256),
@@ -152,7 +160,10 @@ impl World {
 
     fn begin_all(&mut self) {
         for client in 0..self.clients.len() {
-            self.attend(client);
+            match self.clients[client].paused_until_ns {
+                0 => self.attend(client),
+                begins_ns => self.at(begins_ns, Event::Resume(client as u8)),
+            }
             for worker in 0..self.clients[client].workers.len() {
                 let at = self.rng.below(50 * NS_PER_MS);
                 self.at(at, Event::Act(client as u8, worker as u8));
