@@ -214,7 +214,7 @@ impl Machine {
                 Answer::Failed(fault.into())
             }
             Reply::Unclear(fault) => {
-                lease.unsure.insert(from);
+                lease.lose_sight_of_set(from);
                 Answer::Failed(fault.into())
             }
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => {
