@@ -125,16 +125,19 @@ impl Machine {
         }
     }
 
-    /// The first-asked node, or the next one when it is silent or fails. When nobody is left, the votes decide.
+    /// The first-asked node, or the next one when it is silent or fails. When nobody is left, the votes decide. The
+    /// whole stage may last for one node timeout: one after the other, silent nodes would make an attempt N times as
+    /// long, far beyond the caller's wait.
     fn ask_next_first(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
         let (count, primary) = (self.nodes.len(), self.primary(&self.leases[attempt].key));
+        let stage_ends = self.leases[attempt].votes.asked().mono_after_ms(self.config.node_timeout_ms);
         for node in (0..count).map(|step| (primary + step) % count) {
-            if !matches!(self.leases[attempt].votes.of(node), Answer::Unasked) {
+            if !matches!(self.leases[attempt].votes.of(node), Answer::Unasked) || cx.now.mono_ns >= stage_ends {
                 continue;
             }
             self.ask_vote(cx, attempt, node);
             if matches!(self.leases[attempt].votes.of(node), Answer::Awaited) {
-                let due = cx.now.mono_ns.saturating_add(self.patience_ns());
+                let due = cx.now.mono_ns.saturating_add(self.patience_ns()).min(stage_ends);
                 if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
                     self.timers.set(Sleeper::Op(op), &mut lock.wake_at, Some(due));
                 }
@@ -142,6 +145,7 @@ impl Machine {
             }
         }
         self.end_stage(op);
+        self.ask_the_rest(cx, attempt);
         self.judge_attempt(cx, op, attempt);
     }
 
@@ -211,7 +215,7 @@ impl Machine {
                 Answer::Failed(fault.into())
             }
             Reply::Unclear(fault) => {
-                lease.unsure.insert(from);
+                lease.lose_sight_of_set(from);
                 Answer::Failed(fault.into())
             }
             Reply::Not | Reply::Remaining(_) | Reply::Holder(_) => {

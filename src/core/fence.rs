@@ -38,10 +38,12 @@ const US_PER_MS: u64 = 1_000;
 #[derive(Debug)]
 pub struct Fencing {
     proposal: u64,
-    /// Decided once; 0 before.
+    /// The largest vote so far, once a quorum has voted; 0 before. Fixed when the lock is acquired.
     token: u64,
     /// What each node's counter is at least, while it has our key; 0: not known.
     counters: [u64; MAX_NODES],
+    /// What each node's counter was last asked to be raised to.
+    wanted: [u64; MAX_NODES],
     /// Nodes whose counters were found to be credible.
     credible: NodeSet,
 }
@@ -50,7 +52,8 @@ impl Fencing {
     /// For an attempt that begins now.
     #[must_use]
     pub fn new(proposal: u64) -> Box<Fencing> {
-        Box::new(Fencing { proposal, token: 0, counters: [0; MAX_NODES], credible: NodeSet::default() })
+        let unknown = [0; MAX_NODES];
+        Box::new(Fencing { proposal, token: 0, counters: unknown, wanted: unknown, credible: NodeSet::default() })
     }
 
     /// The node granted the key and told its counter.
@@ -64,9 +67,10 @@ impl Fencing {
         self.counters[node] > 0
     }
 
-    /// The node has our key and has raised its counter to the token, if it was less.
+    /// The node has our key and has raised its counter to what was asked for, if it was less. The token may be above
+    /// that by now.
     pub fn raised(&mut self, node: NodeId) {
-        self.counters[node] = self.counters[node].max(self.token);
+        self.counters[node] = self.counters[node].max(self.wanted[node]);
     }
 }
 
@@ -149,16 +153,16 @@ impl Machine {
         None
     }
 
-    /// A quorum has voted: decides the token. False while nodes are being raised to it; their answers are votes.
+    /// A quorum has voted: decides the token. False while nodes are being raised to it; their answers are votes. One that
+    /// votes meanwhile may take the place of one that is being raised: the quorum that counts in the end is another then,
+    /// and the token must not be less than any of its votes either.
     pub(super) fn settle_fence(&mut self, cx: &mut Context<'_>, attempt: LeaseKey) -> bool {
         let Some(lease) = self.leases.get_mut(attempt) else { return false };
         let Some(fencing) = lease.fencing.as_mut() else { return true };
-        if fencing.token == 0 {
-            let voters = (0..MAX_NODES).filter(|&node| matches!(lease.votes.of(node), Answer::Done));
-            let token = voters.map(|node| fencing.counters[node]).max().unwrap_or(fencing.proposal);
-            fencing.token = token;
-            self.highest_fence = self.highest_fence.max(token);
-        }
+        let voters = (0..MAX_NODES).filter(|&node| matches!(lease.votes.of(node), Answer::Done));
+        let highest_vote = voters.map(|node| fencing.counters[node]).max().unwrap_or(fencing.proposal);
+        fencing.token = fencing.token.max(highest_vote);
+        self.highest_fence = self.highest_fence.max(fencing.token);
         !self.raise_those_below(cx, attempt)
     }
 
@@ -178,6 +182,9 @@ impl Machine {
             };
             let (request, ttl_ms) = (lease.extend_request(lease.ttl_ms), lease.ttl_ms);
             lease.votes.revise(node, Answer::Awaited);
+            if let Some(fencing) = lease.fencing.as_mut() {
+                fencing.wanted[node] = fencing.token;
+            }
             if is_wanted && let Some(fault) = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms })
             {
                 self.leases[lease_key].votes.answer(node, Answer::Failed(fault.into()), cx.now);

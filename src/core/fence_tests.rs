@@ -69,15 +69,20 @@ fn voters_who_disagree_are_raised_before_the_lock_is_ours() {
     assert_eq!(fence(&mut script, op).1, proposed + 7);
 }
 
+/// An earlier holder's token was perhaps 8 more than this proposal, on nodes 0 and 2, and our key on node 0 has expired
+/// since it voted: then node 2 is the one that knows.
 #[test]
-fn a_third_vote_may_take_the_place_of_one_that_is_being_raised() {
+fn a_vote_that_takes_the_place_of_one_that_is_being_raised_is_not_above_the_token() {
     let mut script = script(3);
     let op = script.lock(TTL_MS);
     let proposed = proposal(&script, 0);
     grant(&mut script, 0, proposed);
     grant(&mut script, 1, proposed + 7);
     grant(&mut script, 2, proposed + 9);
-    assert_eq!(fence(&mut script, op).1, proposed + 7, "decided once");
+    assert_eq!(raise_to(&script.reply(0, Reply::Done)), proposed + 7);
+    assert!(script.result(op).is_none(), "raised, but not by enough");
+    assert_eq!(raise_to(&script.reply(1, Reply::Done)), proposed + 9);
+    assert_eq!(fence(&mut script, op).1, proposed + 9);
 }
 
 #[test]

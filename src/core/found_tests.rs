@@ -1,8 +1,8 @@
 //! What the simulator found, as stories of a few lines.
 
 use super::config::Config;
-use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey, Operation};
-use super::request::{Bytes, Fault, FaultKind, Reply, Request};
+use super::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
+use super::request::{Bytes, Fault, FaultKind, Push, Reply, Request, ServerInfo};
 use super::scripted::{EPOCH_US, Scripted};
 
 const TTL_MS: u64 = 10_000;
@@ -177,4 +177,61 @@ fn a_node_that_would_not_raise_its_counter_is_released_with_the_lease() {
     let lease = script.lease(op);
     script.submit(Operation::Unlock { lease });
     assert!(is_release(script.asked[0].front()), "the key that it granted first is there all the same");
+}
+
+/// Asked one after the other for as long as each may be silent, five nodes would take five node timeouts.
+#[test]
+fn rivals_do_not_make_an_attempt_outlast_the_wait_by_a_timeout_per_node() {
+    let (node_timeout_ms, wait_ms) = (100, 200);
+    let config = Config { node_count: 5, node_timeout_ms, retry_delay_ms: 150, ..config() };
+    let mut script = Scripted::connected(config);
+    let op = script.submit(Operation::Lock(LockParams { wait_ms: Some(wait_ms), ..params() }));
+    script.pass_ms(60);
+    for (node, reply) in [Reply::Done, Reply::Done, Reply::Not, Reply::Not, Reply::Not].into_iter().enumerate() {
+        script.reply(node, reply);
+    }
+    for node in 0..2 {
+        script.reply(node, Reply::Done);
+    }
+    script.asked.iter().for_each(|asked| assert!(asked.is_empty()));
+    // The nodes are slow, others want the lock: the last attempt begins with one node, and all are silent from now on.
+    for _ in 60..wait_ms + 2 * node_timeout_ms {
+        script.pass_ms(1);
+    }
+    script.failure(op);
+}
+
+#[test]
+fn an_answer_from_before_a_set_that_is_astray_does_not_excuse_its_release() {
+    let mut script = Scripted::new(Config { node_timeout_ms: 100, wake: true, ..config() });
+    for node in 0..3 {
+        let run_id = format!("process {node}");
+        script.up_with(node, ServerInfo { run_id, can_track: true, ..ServerInfo::default() });
+    }
+    let op = script.submit(Operation::Lock(LockParams { watch: true, ..params() }));
+    (0..3).for_each(|node| drop(script.reply(node, Reply::Done)));
+    let lease = script.lease(op);
+    for node in 0..3 {
+        while let Some(request) = script.asked[node].front() {
+            let reply = if *request == Request::Track { Reply::Done } else { Reply::Unclear(fault("?")) };
+            script.reply(node, reply);
+        }
+    }
+    extend(&mut script, lease);
+    script.handle(Input::Push { node: 2, push: Push::Key(b"r".to_vec()) });
+    script.reply(2, Reply::Not);
+    script.reply(0, Reply::Done);
+    script.reply(1, Reply::Done);
+    assert!(is_set(script.asked[2].get(2)), "behind the question that the push gave rise to");
+    script.pass_ms(100);
+    script.reply(2, Reply::Done);
+    script.reply(2, Reply::Not);
+    script.down(2);
+    script.submit(Operation::Unlock { lease });
+    script.up(2, "process 2", 0, 0);
+    assert!(is_release(script.asked[2].front()));
+}
+
+fn fault(text: &str) -> Fault {
+    Fault::new(FaultKind::Refused, text)
 }

@@ -300,3 +300,18 @@ fn an_extension_does_not_succeed_by_a_node_that_is_guarded_or_restarts_meanwhile
     script.reply(2, Reply::Unclear(Fault::new(FaultKind::Refused, "?")));
     assert_eq!(script.failure(op).status, Status::NoQuorum);
 }
+
+#[test]
+fn a_server_that_is_refused_after_a_restart_confirms_nothing_any_more() {
+    let evicting = ServerInfo { maxmemory_policy: "allkeys-lru".to_owned(), ..server("another process") };
+    let replica = ServerInfo { is_replica: true, ..server("process 0") };
+    for refused in [evicting, replica] {
+        let mut script = Scripted::connected(config(RestartGuard::Strict));
+        let op = decided_by_node_0(&mut script);
+        script.lease(op);
+        script.down(0);
+        script.up_with(0, refused);
+        let view = script.views.last().expect("a view").1;
+        assert_eq!((view.state, view.node_count_held), (LeaseState::Lost, 1));
+    }
+}

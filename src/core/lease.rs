@@ -42,6 +42,8 @@ pub struct Lease {
     pub may_hold: NodeSet,
     /// Of these, the nodes on which a request that gives the key life is unaccounted for.
     pub unsure: NodeSet,
+    /// Of these, the nodes on which that is a SET: it may still bring the key there.
+    pub set_astray: NodeSet,
     /// Its fencing token, if one was asked for.
     pub fencing: Option<Box<Fencing>>,
     /// A release has been queued; the key must not be set anywhere again.
@@ -74,6 +76,7 @@ impl Lease {
             bounds: Bounds::default(),
             may_hold: NodeSet::default(),
             unsure: NodeSet::default(),
+            set_astray: NodeSet::default(),
             fencing: None,
             is_releasing: false,
             had_rivals: false,
@@ -90,6 +93,13 @@ impl Lease {
         self.bounds.raise(node, lower_bound(asked.lease_ns, ttl_ms, config.drift_ppm));
         self.may_hold.insert(node);
         self.unsure.remove(node);
+        self.set_astray.remove(node);
+    }
+
+    /// Whether the node executed the SET, or will, is not known.
+    pub fn lose_sight_of_set(&mut self, node: NodeId) {
+        self.unsure.insert(node);
+        self.set_astray.insert(node);
     }
 
     /// The node definitely does not have the key.
@@ -97,6 +107,7 @@ impl Lease {
         self.bounds.clear(node);
         self.may_hold.remove(node);
         self.unsure.remove(node);
+        self.set_astray.remove(node);
     }
 
     /// The node may hold a key of an earlier attempt with the same token.
@@ -116,7 +127,7 @@ impl Lease {
 
     /// The node did not have the key when it was asked. A SET that is on its way since then may bring it back.
     pub fn miss(&mut self, node: NodeId) {
-        if matches!(self.votes.of(node), Answer::Awaited) {
+        if matches!(self.votes.of(node), Answer::Awaited) || self.set_astray.contains(node) {
             self.bounds.clear(node);
         } else {
             self.deny(node);

@@ -277,6 +277,10 @@ impl Machine {
     fn node_up(&mut self, cx: &mut Context<'_>, up: NodeId, info: ServerInfo) {
         if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
+            // Refused or not, it is not the server that confirmed leases, or follows another's data now.
+            if info.is_replica || info.run_id != self.nodes[up].run_id {
+                self.revoke(cx, up, &fault.text);
+            }
             return self.node_down(cx, up, fault);
         }
         self.meet(cx, up, &info);

@@ -11,7 +11,8 @@ use crate::knobs::Mode;
 use crate::net::Conn;
 use crate::node::{Key, Node};
 use crate::rng::TokenId;
-use crate::world::{World, named, tell};
+use crate::story::named;
+use crate::world::{World, tell};
 
 /// Two clients believe at the same true moment to hold the same lock.
 pub const EXCLUSION: &str = "at most one holder";
@@ -21,6 +22,8 @@ pub const BACKING: &str = "a valid lease is backed by a quorum";
 pub const FINALITY: &str = "a lease that is over stays over";
 /// Fencing tokens grow from holder to holder.
 pub const FENCING: &str = "fencing tokens grow";
+/// One wrong clock does not set the counters for ever.
+pub const NEARNESS: &str = "fencing tokens stay near the clocks";
 /// No node is counted for a key that it never had.
 pub const COUNTING: &str = "only granted keys are counted";
 /// An unlock that succeeded deleted a quorum of keys.
@@ -38,6 +41,13 @@ pub const OBLIVION: &str = "nothing is remembered for ever";
 /// No key outlives its release.
 pub const CLEANLINESS: &str = "no key outlives its release";
 
+/// As in the core's `fence.rs`: how far counters may be ahead where no `max_ttl` was agreed on, what proposals are ahead
+/// of the clocks, and up to when a reply is taken to be as fresh as its request.
+const AHEAD_MAX_MS: u64 = 10_000;
+const FENCE_LEAD_US: u64 = 2_000;
+const PROMPT_REPLY_US: u64 = 100_000;
+const US_PER_MS: u64 = 1_000;
+
 impl World {
     fn quorum(&self) -> usize {
         quorum(self.nodes.len())
@@ -45,6 +55,10 @@ impl World {
 
     fn is_robbed(&mut self, token: TokenId) -> bool {
         self.knobs.mode == Mode::Promise && self.clients[token.client].fate(token).is_robbed
+    }
+
+    fn is_exposed(&mut self, token: TokenId) -> bool {
+        self.knobs.mode == Mode::Promise && self.clients[token.client].fate(token).is_exposed
     }
 
     /// On how many nodes the key is, in truth, at least until a true moment.
@@ -70,7 +84,7 @@ impl World {
             });
             for rival in rivals.copied().collect::<Vec<_>>() {
                 if self.is_victim(rival.resource, rival.token) || self.is_victim(claim.resource, claim.token) {
-                    tell!(self, "(excused: {} or {} was robbed)", named(rival.token), named(claim.token));
+                    tell!(self, "(excused: {} or {} was exposed)", named(rival.token), named(claim.token));
                     continue;
                 }
                 let (ours, theirs) = (named(claim.token), named(rival.token));
@@ -87,17 +101,42 @@ impl World {
             self.highest_fence[at] = Some((fence, token));
             return;
         };
-        let is_excused = self.knobs.mode == Mode::Promise && self.are_counters_lost;
-        if fence <= before && !is_excused && !self.is_robbed(of) && !self.is_robbed(token) {
+        let is_lost = self.are_counters_lost || self.are_counters_replaced && !self.do_clocks_agree();
+        let is_excused = self.knobs.mode == Mode::Promise && is_lost;
+        if fence <= before && !is_excused && !self.is_exposed(of) && !self.is_exposed(token) {
             self.fail(FENCING, format!("{} got {fence} after {} got {before}", named(token), named(of)));
         } else if fence > before {
             self.highest_fence[at] = Some((fence, token));
         }
     }
 
-    /// Its keys were taken from it, so that fewer than a quorum remain.
+    /// No token is far ahead of the servers' clocks, whatever a single one of these shows.
+    pub fn check_fence_is_near(&mut self, client: usize, token: TokenId, fence: u64) {
+        let clocks = self.nodes.iter().filter(|node| !node.is_ahead());
+        let newest_us = clocks.map(|node| node.time_us(self.now)).max().unwrap_or(0);
+        let ahead_us = self.clients[client].knobs.config.max_ttl_ms.unwrap_or(AHEAD_MAX_MS) * US_PER_MS;
+        let is_any_stepped = self.nodes.iter().any(|node| node.was_stepped);
+        if fence > newest_us + ahead_us + self.reading_error_us() && !is_any_stepped {
+            self.fail(NEARNESS, format!("{} got {fence} at {newest_us}", named(token)));
+        }
+    }
+
+    /// The clocks differ by less than the longest ttl, also as clients read them.
+    fn do_clocks_agree(&self) -> bool {
+        let clocks = || self.nodes.iter().filter(|node| !node.is_ahead()).map(|node| node.time_us(self.now));
+        let spread_us = clocks().max().unwrap_or(0) - clocks().min().unwrap_or(0);
+        spread_us + self.reading_error_us() < self.knobs.max_ttl_ms * US_PER_MS
+    }
+
+    /// How wrong a client may be about a server's clock: by what a reply took, and by its own clock since then.
+    fn reading_error_us(&self) -> u64 {
+        let drift_ppm = self.clients[0].knobs.config.drift_ppm;
+        PROMPT_REPLY_US + FENCE_LEAD_US + self.now / 1_000 * drift_ppm / 1_000_000
+    }
+
+    /// Its keys were taken from it, so that fewer than a quorum remain, and nothing else protects it.
     fn is_victim(&mut self, resource: u8, token: TokenId) -> bool {
-        self.is_robbed(token) && self.backing(resource, token, self.now) < self.quorum()
+        self.is_exposed(token) && self.backing(resource, token, self.now) < self.quorum()
     }
 
     fn check_backing(&mut self, client: usize, at: usize) {
@@ -169,7 +208,9 @@ impl World {
         match (pending.asked, completion) {
             (Asked::Lock { .. }, Completion::Locked { token, .. }) => {
                 let token = TokenId::of(token);
-                let granted = self.clients[client].fate(token).granted.count_ones() as usize;
+                let fate = self.clients[client].fate(token);
+                let denied = if fate.is_left { 0 } else { fate.denied };
+                let granted = (fate.granted & !denied).count_ones() as usize;
                 if granted < quorum {
                     self.fail(COUNTING, format!("{} was granted by {granted} nodes", named(token)));
                 }

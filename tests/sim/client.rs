@@ -137,8 +137,10 @@ pub struct TokenFate {
     pub extended_ns: [u64; 7],
     /// Nodes whose last word to the owner was that they do not have it.
     pub denied: u16,
-    /// A server lost it, or a stranger unlocked it: no promise any more.
+    /// A server lost it, or a stranger unlocked it: no quorum of keys is promised any more.
     pub is_robbed: bool,
+    /// Nothing keeps the servers that lost it from granting the lock to another: no promise at all any more.
+    pub is_exposed: bool,
     /// The owner gave the lease back without releasing it, or a stranger lengthened it: it may stay for its ttl.
     pub is_left: bool,
 }
@@ -150,6 +152,8 @@ pub struct Client {
     /// How far lease time has been stepped ahead.
     pub lease_ahead_ns: u64,
     pub links: Vec<Link>,
+    /// The servers' processes that it has met last.
+    pub met: Vec<Option<String>>,
     pub workers: Vec<Worker>,
     pub pending: Vec<Pending>,
     pub claims: Vec<Claim>,
@@ -173,12 +177,13 @@ impl Client {
             chance: Chance { rng, client, tokens: 0 },
             lease_ahead_ns: 0,
             links,
+            met: vec![None; knobs.config.node_count],
             workers: vec![idle; knobs.workers],
             pending: Vec::new(),
             claims: Vec::new(),
             fates: Vec::new(),
             unsent: Vec::new(),
-            paused_until_ns: 0,
+            paused_until_ns: knobs.starts_ns,
             looked_ns: 0,
             wake_ns: u64::MAX,
             is_alive: true,
@@ -217,10 +222,11 @@ impl Client {
         self.knobs.config.connect_timeout_ms * NS_PER_MS
     }
 
-    /// How long an operation may take besides what its caller allows for: two questions, each of which may first
-    /// wait for the connection.
+    /// How long an operation may take besides what its caller allows for: two questions (a last attempt, and who
+    /// holds the lock), each of which may first wait for the connection. Where rivals were seen, the attempt asks
+    /// single nodes before the rest, for one node timeout altogether.
     pub fn grace_ns(&self) -> u64 {
         let config = &self.knobs.config;
-        (2 * (config.connect_timeout_ms + config.node_timeout_ms) + 5) * NS_PER_MS
+        (2 * (config.connect_timeout_ms + config.node_timeout_ms) + config.node_timeout_ms + 5) * NS_PER_MS
     }
 }

@@ -4,9 +4,10 @@ use redlock::core::operation::Input;
 use redlock::core::report::Status;
 use redlock::core::time::NS_PER_MS;
 
-use crate::knobs::Fault;
+use crate::knobs::{Fault, Guarding};
 use crate::net::Message;
-use crate::node::Mood;
+use crate::node::{Boot, Mood, Node};
+use crate::rng::TokenId;
 use crate::world::{Event, World, tell};
 
 impl World {
@@ -35,7 +36,7 @@ impl World {
             }
             Fault::Flush => {
                 tell!(self, "n{node} is flushed");
-                self.rob(node);
+                self.expose_all(node);
                 self.nodes[node].keys.clear();
                 self.nodes[node].counters.clear();
                 self.are_counters_lost = true;
@@ -43,30 +44,81 @@ impl World {
             }
             Fault::Delete => {
                 tell!(self, "a key of n{node} is deleted by hand");
-                self.rob(node);
+                self.expose_all(node);
                 if let Some(key) = self.nodes[node].keys.pop() {
                     self.invalidate(node, 1 << key.resource);
                 }
             }
-            Fault::RestartEmpty => {
-                self.rob(node);
-                self.stop_node(node, true);
+            // A power failure takes several with it.
+            Fault::RestartEmpty if self.knobs.guarding != Guarding::Partly && self.rng.one_in(3) => {
+                let struck = self.rng.next();
+                for node in (0..self.nodes.len()).filter(|node| struck & (1 << node) != 0) {
+                    self.stop_node(node, true);
+                }
             }
+            Fault::RestartEmpty => self.stop_node(node, true),
             Fault::ServerClockStep => {
                 let by_ns = self.rng.below(2 * self.knobs.ttls_ms[1] * NS_PER_MS) as i64;
                 let by_ns = if self.rng.one_in(2) { by_ns } else { -by_ns };
                 tell!(self, "n{node}'s clock is set by {:.3} ms", by_ns as f64 / NS_PER_MS as f64);
-                self.rob(node);
+                self.expose_all(node);
                 self.nodes[node].clock.offset_ns += by_ns;
                 self.nodes[node].was_stepped = true;
             }
         }
     }
 
-    /// A server loses state: nothing is promised to the leases that it robs.
-    fn rob(&mut self, node: usize) {
+    /// A server loses state, and nothing keeps it from voting: nothing is promised to the leases that it robs.
+    fn expose_all(&mut self, node: usize) {
         for key in self.nodes[node].keys.clone() {
-            self.clients[key.token.client].fate(key.token).is_robbed = true;
+            self.expose(key.token);
+        }
+    }
+
+    pub fn expose(&mut self, token: TokenId) {
+        let fate = self.clients[token.client].fate(token);
+        (fate.is_robbed, fate.is_exposed) = (true, true);
+    }
+
+    /// A server goes down and will come back without its data. Where the guard covers that, its leases have fewer keys
+    /// than they should, but nobody else gets the lock before they are over.
+    fn lose_data(&mut self, node: usize) {
+        if self.is_guarded(node) {
+            self.summary.covered += 1;
+            self.are_counters_replaced = true;
+            for key in self.nodes[node].keys.clone() {
+                self.clients[key.token.client].fate(key.token).is_robbed = true;
+            }
+        } else {
+            self.expose_all(node);
+            self.are_counters_lost = true;
+        }
+        self.nodes[node].keys.clear();
+        self.nodes[node].counters.clear();
+    }
+
+    /// Whether every client will know that the server has restarted, or will not believe that it has not.
+    fn is_guarded(&self, node: usize) -> bool {
+        match self.knobs.guarding {
+            Guarding::Partly => false,
+            Guarding::Seen => self.is_met_by_all(node),
+            Guarding::Strict => true,
+        }
+    }
+
+    fn is_met_by_all(&self, node: usize) -> bool {
+        self.clients.iter().all(|client| !client.is_alive || client.met[node].is_some())
+    }
+
+    /// What happens to the clock of a machine whose server starts. In a way that the guard promises to see through: a
+    /// clock that was set right since shows in that the server's predecessor was alive later, one that is wrong in the
+    /// clocks of the others.
+    fn boot(&mut self, node: usize) -> Boot {
+        let is_one_of_many = self.nodes.len() >= 3 && !self.nodes.iter().any(Node::is_ahead);
+        match self.rng.below(4) {
+            0 if self.is_met_by_all(node) => Boot::ClockSetRight,
+            1 if is_one_of_many && self.is_guarded(node) => Boot::ClockSetWrong,
+            _ => Boot::Right,
         }
     }
 
@@ -130,9 +182,7 @@ impl World {
         stopped.is_silent = is_silent;
         stopped.mood_until_ns = 0;
         if is_emptied {
-            stopped.keys.clear();
-            stopped.counters.clear();
-            self.are_counters_lost = true;
+            self.lose_data(node);
         }
         for conn in 0..self.conns.len() {
             if self.conns[conn].node == node && self.conns[conn].is_server_open {
@@ -148,9 +198,9 @@ impl World {
     pub fn start_node(&mut self, node: usize) {
         if !self.nodes[node].is_up {
             tell!(self, "n{node} is up again");
-            self.nodes[node].is_up = true;
-            self.nodes[node].starts += 1;
-            self.nodes[node].started_ns = self.now;
+            let boot = if self.knobs.guarding == Guarding::Partly { Boot::Right } else { self.boot(node) };
+            self.nodes[node].start(self.now, boot);
+            self.nodes[node].is_evicting = !self.is_calm && self.rng.one_in(16);
         }
     }
 
@@ -213,6 +263,7 @@ impl World {
             self.start_node(node);
             self.resume_node(node);
             self.nodes[node].mood_until_ns = 0;
+            self.nodes[node].is_evicting = false;
         }
         for conn in 0..self.conns.len() {
             self.at(self.now, Event::ToServer(conn as u32));

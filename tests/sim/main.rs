@@ -6,6 +6,7 @@
 mod checks;
 mod client;
 mod clock;
+mod driver;
 mod faults;
 mod knobs;
 #[cfg(feature = "mutants")]
@@ -14,6 +15,8 @@ mod net;
 mod node;
 mod rng;
 mod runner;
+mod story;
+mod traffic;
 mod work;
 mod world;
 

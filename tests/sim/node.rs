@@ -35,6 +35,20 @@ pub enum Change {
     Deleted,
 }
 
+/// How the clock of a server's machine was set when the server had just started, and had no keys yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boot {
+    /// It was not.
+    Right,
+    /// It was an hour behind and was set right: the server says that it has been running for an hour.
+    ClockSetRight,
+    /// It was right and was set ahead by an hour: the same, but its time is not the others'.
+    ClockSetWrong,
+}
+
+const US_PER_S: u64 = 1_000_000;
+const AN_HOUR_US: u64 = 3_600 * US_PER_S;
+
 /// Faults in the server's scripts rather than in the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptFault {
@@ -65,7 +79,12 @@ pub struct Node {
     pub mood: Mood,
     pub mood_until_ns: u64,
     pub starts: u32,
-    pub started_ns: u64,
+    /// What its clock showed when it started.
+    started_us: u64,
+    /// How far its `TIME` is ahead of what its machine's clock showed at the beginning.
+    ahead_us: u64,
+    /// It evicts keys when its memory is full, says its configuration. It never is.
+    pub is_evicting: bool,
     /// Its clock was set: keys may live longer than they should.
     pub was_stepped: bool,
     pub script_fault: Option<ScriptFault>,
@@ -73,7 +92,7 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(node: usize, clock: Clock, skew_ns: u64) -> Node {
+    pub fn new(node: usize, clock: Clock, skew_ns: u64, uptime_s: u64) -> Node {
         Node {
             clock,
             keys: Vec::new(),
@@ -85,7 +104,9 @@ impl Node {
             mood: Mood::Obliging,
             mood_until_ns: 0,
             starts: 0,
-            started_ns: 0,
+            started_us: EPOCH_US + skew_ns / 1_000 - uptime_s * US_PER_S,
+            ahead_us: 0,
+            is_evicting: false,
             was_stepped: false,
             script_fault: None,
             node,
@@ -95,16 +116,35 @@ impl Node {
     pub fn info(&self, now_ns: u64) -> ServerInfo {
         ServerInfo {
             run_id: format!("{}.{}", self.node, self.starts),
-            uptime_s: now_ns.saturating_sub(self.started_ns) / (1_000 * NS_PER_MS),
+            // As servers reckon it: the difference of two readings of a clock that somebody may have set in between.
+            uptime_s: (self.time_us(now_ns) / US_PER_S).saturating_sub(self.started_us / US_PER_S),
             time_us: self.time_us(now_ns),
+            is_replica: false,
+            maxmemory_policy: if self.is_evicting { "allkeys-lru" } else { "noeviction" }.to_owned(),
             can_track: true,
-            ..ServerInfo::default()
         }
     }
 
     /// `TIME`.
-    fn time_us(&self, now_ns: u64) -> u64 {
-        EPOCH_US + self.clock.at(now_ns).saturating_sub(self.zero_ns) / 1_000
+    pub fn time_us(&self, now_ns: u64) -> u64 {
+        EPOCH_US + self.ahead_us + self.clock.at(now_ns).saturating_sub(self.zero_ns) / 1_000
+    }
+
+    /// Its `TIME` is an hour ahead of everybody else's.
+    pub fn is_ahead(&self) -> bool {
+        self.ahead_us > 0
+    }
+
+    /// A new process.
+    pub fn start(&mut self, now_ns: u64, boot: Boot) {
+        self.is_up = true;
+        self.starts += 1;
+        self.started_us = self.time_us(now_ns);
+        match boot {
+            Boot::Right => {}
+            Boot::ClockSetRight => self.started_us -= AN_HOUR_US,
+            Boot::ClockSetWrong => self.ahead_us += AN_HOUR_US,
+        }
     }
 
     /// The server's time as its commands see it: whole milliseconds.

@@ -137,6 +137,8 @@ impl Summary {
         self.unlocked += other.unlocked;
         self.lost += other.lost;
         self.faults += other.faults;
+        self.guarded += other.guarded;
+        self.covered += other.covered;
     }
 }
 
@@ -159,6 +161,7 @@ impl fmt::Display for Outcome {
             total.events,
             total.faults,
         )?;
+        writeln!(f, "{} guarded, with {} empty restarts that excuse nothing", total.guarded, total.covered)?;
         write!(
             f,
             "locked {}, not locked {}, extended {}, unlocked {}, lost {}",

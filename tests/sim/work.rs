@@ -7,7 +7,8 @@ use redlock::core::time::NS_PER_MS;
 use crate::client::{Asked, Claim, Pending};
 use crate::node::key_of;
 use crate::rng::TokenId;
-use crate::world::{Event, World, named, tell};
+use crate::story::named;
+use crate::world::{Event, World, tell};
 
 impl World {
     /// A thread takes its next step.
@@ -69,6 +70,7 @@ impl World {
             _ => Some(self.rng.spread(least, most.max(least))),
         };
         let own_token = (self.knobs.can_kill && self.rng.one_in(12)).then(|| self.clients[client].chance.fresh());
+        let can_fence = self.knobs.do_clocks_agree || self.clients[client].knobs.config.max_ttl_ms.is_none();
         let params = LockParams {
             key: key_of(resource),
             ttl_ms: self.ttl_ms(),
@@ -79,7 +81,7 @@ impl World {
             auto_extend: self.rng.one_in(5),
             max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
-            fence: self.rng.one_in(3),
+            fence: can_fence && self.rng.one_in(3),
         };
         if params.auto_extend || params.watch {
             // From now on a thread of the library minds the sockets.
@@ -166,7 +168,7 @@ impl World {
             }
             Asked::UnlockToken { token } => {
                 // Whoever holds it loses it without being asked.
-                self.clients[token.client].fate(token).is_robbed = true;
+                self.expose(token);
                 Operation::UnlockToken { key: self.key_of_token(token), token: token.bytes() }
             }
             Asked::ExtendToken { token, ttl_ms } => {
@@ -247,6 +249,7 @@ impl World {
                 self.check_claim(client, at);
                 if let Some(fence) = fence {
                     self.check_fence(resource, claim.token, fence);
+                    self.check_fence_is_near(client, claim.token, fence);
                 }
                 let most_ns = if self.is_calm || self.rng.one_in(2) { hold_ns / 8 } else { hold_ns };
                 self.act_later(client, worker, 0, most_ns);
