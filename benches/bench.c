@@ -267,35 +267,40 @@ static void report_size(struct bench *bench, const char *what, const char *file,
         report_value(bench->report, what, (double)info.st_size / 1000.0, " kB", GOAL_AT_MOST, limit_kb);
 }
 
-/* Beside clients of the same library that only poll, as other libraries do. */
+/* Beside clients of the same library that only poll, as other libraries do: most of them every 200 ms. */
 static int scenario_handover(struct bench *bench)
 {
     static const unsigned clients[] = {2, 8, 64};
+    static const struct {
+        const char *name;
+        int wake;
+        unsigned retry_ms;
+    } ways[] = {{"woken by push", 1, 200}, {"polling every 10 ms", 0, 10}, {"polling every 200 ms", 0, 200}};
     if (bench->floor_only || contestant_library("", 'L', 1).open == NULL) {
         report_note(bench->report, "left out: needs the library");
         return 0;
     }
     for (size_t i = 0; i < sizeof clients / sizeof clients[0]; i++) {
-        struct handover woken, polling;
-        double seconds = bench->seconds * 3;
-        char what[80];
-        if (handover_measure(&bench->nodes, clients[i], 1, 200, seconds, &woken) != 0 ||
-            handover_measure(&bench->nodes, clients[i], 0, 10, seconds, &polling) != 0)
-            return -1;
-        snprintf(what, sizeof what, "%2u clients woken by push: p50", clients[i]);
-        report_value(bench->report, what, woken.p50_us, " us", GOAL_NONE, 0);
-        snprintf(what, sizeof what, "%2u clients woken by push: p99", clients[i]);
-        report_value(bench->report, what, woken.p99_us, " us", GOAL_NONE, 0);
-        snprintf(what, sizeof what, "%2u clients woken by push: hand-overs", clients[i]);
-        report_value(bench->report, what, woken.per_s, " /s", GOAL_NONE, 0);
-        snprintf(what, sizeof what, "%2u clients woken by push: attempts each", clients[i]);
-        report_value(bench->report, what, woken.attempts_per_handover, "", GOAL_NONE, 0);
-        snprintf(what, sizeof what, "%2u clients polling every 10 ms: p50", clients[i]);
-        report_value(bench->report, what, polling.p50_us, " us", GOAL_NONE, 0);
-        snprintf(what, sizeof what, "%2u clients polling every 10 ms: p99", clients[i]);
-        report_value(bench->report, what, polling.p99_us, " us", GOAL_NONE, 0);
-        snprintf(what, sizeof what, "%2u clients polling every 10 ms: hand-overs", clients[i]);
-        report_value(bench->report, what, polling.per_s, " /s", GOAL_NONE, 0);
+        for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
+            struct handover measured;
+            if (handover_measure(&bench->nodes, clients[i], ways[way].wake, ways[way].retry_ms, bench->seconds * 3,
+                                 &measured) != 0)
+                return -1;
+            const struct {
+                const char *what, *unit;
+                double value;
+            } rows[] = {
+                {"p50", " us", measured.p50_us},
+                {"p99", " us", measured.p99_us},
+                {"hand-overs", " /s", measured.per_s},
+                {"attempts each", "", measured.attempts_per_handover},
+            };
+            for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+                char what[80];
+                snprintf(what, sizeof what, "%2u clients %s: %s", clients[i], ways[way].name, rows[row].what);
+                report_value(bench->report, what, rows[row].value, rows[row].unit, GOAL_NONE, 0);
+            }
+        }
     }
     return 0;
 }
