@@ -42,3 +42,5 @@ mod scripted;
 mod server_time;
 mod timers;
 mod wait;
+#[cfg(test)]
+mod wait_tests;

@@ -22,19 +22,24 @@ pub struct Scripted {
     pub views: Vec<(LeaseKey, LeaseView)>,
     /// Whether locks ask for a fencing token.
     pub fence: bool,
-    tokens: Counter,
+    /// Whether jitter is the most that it may be; else it is none.
+    pub most_jitter: bool,
+    tokens: u64,
 }
 
-struct Counter(u64);
+struct Chance<'a> {
+    tokens: &'a mut u64,
+    most_jitter: bool,
+}
 
-impl Entropy for Counter {
+impl Entropy for Chance<'_> {
     fn token(&mut self) -> Bytes {
-        self.0 += 1;
-        format!("token {}", self.0).into_bytes().into()
+        *self.tokens += 1;
+        format!("token {}", self.tokens).into_bytes().into()
     }
 
-    fn up_to(&mut self, _most: u64) -> u64 {
-        0
+    fn up_to(&mut self, most: u64) -> u64 {
+        if self.most_jitter { most } else { 0 }
     }
 }
 
@@ -45,7 +50,8 @@ impl Scripted {
         // Later than any uptime in these tests.
         let now = Now { mono_ns: 1_000_000_000 * NS_PER_MS, lease_ns: 1_000_000_000 * NS_PER_MS };
         let machine = Machine::new(config);
-        Scripted { machine, now, asked, completed: Vec::new(), views: Vec::new(), fence: false, tokens: Counter(0) }
+        let (completed, views) = (Vec::new(), Vec::new());
+        Scripted { machine, now, asked, completed, views, fence: false, most_jitter: false, tokens: 0 }
     }
 
     /// All nodes connected, their clocks right, running for a day.
@@ -91,12 +97,14 @@ impl Scripted {
     }
 
     pub fn handle(&mut self, input: Input) {
-        self.machine.handle(&mut Context { now: self.now, entropy: &mut self.tokens }, input);
+        let mut chance = Chance { tokens: &mut self.tokens, most_jitter: self.most_jitter };
+        self.machine.handle(&mut Context { now: self.now, entropy: &mut chance }, input);
         self.collect();
     }
 
     pub fn submit(&mut self, operation: Operation) -> OpKey {
-        let op = self.machine.submit(&mut Context { now: self.now, entropy: &mut self.tokens }, operation);
+        let mut chance = Chance { tokens: &mut self.tokens, most_jitter: self.most_jitter };
+        let op = self.machine.submit(&mut Context { now: self.now, entropy: &mut chance }, operation);
         self.collect();
         op
     }
