@@ -217,7 +217,7 @@ impl Shared {
         finished.map_err(|failure| Error::from_failure(failure, &self.urls))
     }
 
-    /// Reads what has arrived since anybody was here last.
+    /// Reads what has arrived since anybody looked last.
     fn refresh(&self, state: &mut MutexGuard<'_, State>) {
         let now = self.clock.now();
         if state.handover.has_leader() || now.mono_ns < state.looked_mono_ns.saturating_add(STALE_NS) {
@@ -225,10 +225,7 @@ impl Shared {
         }
         // What was submitted to the event loop must have left before anybody can be late with it.
         state.flush(now);
-        let mut set = state.poll_set(None);
-        let _ = sys::poll(&mut set.fds, Some(0));
-        state.attend(now, &set);
-        state.keep_poll_set(set);
+        state.look(now);
     }
 
     /// One turn as the leader: sends, sleeps in `ppoll` without the mutex, reads for everybody. True when a signal
@@ -410,10 +407,7 @@ impl Shared {
         let face = self.face()?;
         // Before anything is judged: what was submitted long ago may not have left yet.
         state.flush(self.clock.now());
-        let mut set = state.poll_set(None);
-        let _ = sys::poll(&mut set.fds, Some(0));
-        state.process(self.clock.now(), face, &set);
-        state.keep_poll_set(set);
+        state.process(self.clock.now(), face);
         self.leave(state);
         Ok(())
     }

@@ -180,6 +180,21 @@ impl State {
         }
     }
 
+    /// What is ready at this moment.
+    fn ready_now(&mut self) -> PollSet {
+        let mut set = self.poll_set(None);
+        // Where that fails nothing is ready, and the next look finds it.
+        let _ = sys::poll(&mut set.fds, Some(0));
+        set
+    }
+
+    /// [`State::attend`] to what is ready at this moment.
+    pub(crate) fn look(&mut self, now: Now) {
+        let set = self.ready_now();
+        self.attend(now, &set);
+        self.keep_poll_set(set);
+    }
+
     /// Reads and advances whatever is ready or due, then lets the machine judge who is late.
     pub(crate) fn attend(&mut self, now: Now, set: &PollSet) {
         self.looked_mono_ns = now.mono_ns;
@@ -202,8 +217,7 @@ impl State {
     /// Reads once more before anybody is judged late: this process may have been stopped since it looked, and what
     /// had arrived by `now` must count.
     fn look_again(&mut self, now: Now) {
-        let mut set = self.poll_set(None);
-        let _ = sys::poll(&mut set.fds, Some(0));
+        let set = self.ready_now();
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
             if fd.is_readable() {
                 self.read(now, node);
@@ -371,14 +385,14 @@ impl State {
     }
 
     /// The loop has come: everything there is to read is read.
-    pub(crate) fn process(&mut self, now: Now, face: &LoopFace, set: &PollSet) {
+    pub(crate) fn process(&mut self, now: Now, face: &LoopFace) {
         if std::mem::take(&mut self.queue.is_signalled) {
             face.ready.drain();
         }
         face.timer.drain();
         self.queue.timer_mono_ns = None;
         self.has_unread = false;
-        self.attend(now, set);
+        self.look(now);
     }
 
     /// The next event. When there is none, the descriptor is no longer readable for events.
