@@ -351,16 +351,20 @@ impl State {
     pub(crate) fn cancel_tagged(&mut self, now: Now, tag: u64, status: Status) -> usize {
         let tagged: Vec<OpKey> =
             self.waiters.iter().filter(|(_, waiter)| waiter.tag() == tag).map(|(op, _)| op).collect();
-        for &op in &tagged {
-            self.handle(now, Input::Cancel { op, status });
-        }
+        self.cancel_each(now, &tagged, status);
         tagged.len()
     }
 
     /// Ends every operation.
     pub(crate) fn cancel_all(&mut self, now: Now, status: Status) {
         let all: Vec<OpKey> = self.machine.operations().collect();
-        for op in all {
+        self.cancel_each(now, &all, status);
+    }
+
+    /// The last that began comes first, more or less: whoever leaves the front of a queue wakes the next, who would ask
+    /// the servers in vain.
+    fn cancel_each(&mut self, now: Now, ops: &[OpKey], status: Status) {
+        for &op in ops.iter().rev() {
             self.handle(now, Input::Cancel { op, status });
         }
     }
