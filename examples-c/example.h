@@ -54,10 +54,15 @@ static inline example_nodes_t example_nodes(char **arguments)
 static inline void example_complain(const char *what, redlock_error_t *error)
 {
     fprintf(stderr, "%s: %s\n", what, redlock_error_message(error));
-    for (size_t node = 0; node < redlock_error_node_count(error); node++)
-        fprintf(stderr, "  %s: %s after %" PRIu64 " ms (%s)\n", redlock_error_node_url(error, node),
-                redlock_node_outcome_text(redlock_error_node_outcome(error, node)),
-                redlock_error_node_elapsed_ms(error, node), redlock_error_node_text(error, node));
+    for (size_t node = 0; node < redlock_error_node_count(error); node++) {
+        uint64_t elapsed_ms = redlock_error_node_elapsed_ms(error, node);
+
+        fprintf(stderr, "  %s: %s", redlock_error_node_url(error, node), redlock_error_node_text(error, node));
+        /* The words for a timeout say how long it was. */
+        if (elapsed_ms > 0 && redlock_error_node_outcome(error, node) != REDLOCK_NODE_TIMEOUT)
+            fprintf(stderr, ", after %" PRIu64 " ms", elapsed_ms);
+        fputc('\n', stderr);
+    }
     redlock_error_free(error);
 }
 

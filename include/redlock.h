@@ -224,8 +224,7 @@ const char *redlock_status_text(redlock_status_t status);
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_E_INVALID for no URLs, REDLOCK_E_CONFIG for a malformed one. Nodes that cannot be reached are no
-/// error
-/// here: redlock_wait_ready() tells. Since 0.1.0.
+/// error here: redlock_wait_ready() tells. Since 0.1.0.
 redlock_status_t redlock_new(const char *const *urls,
                              size_t count,
                              const redlock_options_t *options,

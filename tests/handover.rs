@@ -189,23 +189,23 @@ fn explore(preemptions: usize, scenario: impl Fn() + Sync + Send + 'static) {
     builder.check(scenario);
 }
 
+/// A thread that calls and waits.
+fn calling(model: &Arc<Model>, op: Op) -> thread::JoinHandle<u32> {
+    let model = Arc::clone(model);
+    thread::spawn(move || model.call(op))
+}
+
 /// Two callers, replies in one order; which of them leads, and when each comes, is up to the schedule.
 fn two_callers_are_answered(defect: Defect) {
     let model = Model::new(defect);
-    let callers: Vec<_> = [1, 2]
-        .into_iter()
-        .map(|op| {
-            let model = Arc::clone(&model);
-            thread::spawn(move || model.call(op))
-        })
-        .collect();
+    let callers = [1, 2].map(|op| calling(&model, op));
     // A reply to a question that was not put yet would be lost, as no server could send it.
     while !is_waiting(&model, &[1, 2]) {
         thread::yield_now();
     }
     model.reply(1);
     model.reply(2);
-    let results: Vec<u32> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+    let results = callers.map(|caller| caller.join().unwrap());
     assert_eq!(results, [1, 2]);
 }
 
@@ -216,10 +216,7 @@ fn is_waiting(model: &Model, ops: &[Op]) -> bool {
 
 fn cancelled_leader(defect: Defect) {
     let model = Model::new(defect);
-    let caller = {
-        let model = Arc::clone(&model);
-        thread::spawn(move || model.call(1))
-    };
+    let caller = calling(&model, 1);
     while !is_waiting(&model, &[1]) {
         thread::yield_now();
     }
@@ -242,19 +239,13 @@ fn a_sleeping_leader_is_kicked_when_its_operation_is_cancelled() {
 fn whoever_is_cancelled_leaves_a_leader_behind() {
     explore(2, || {
         let model = Model::new(Defect::None);
-        let callers: Vec<_> = [1, 2]
-            .into_iter()
-            .map(|op| {
-                let model = Arc::clone(&model);
-                thread::spawn(move || model.call(op))
-            })
-            .collect();
+        let callers = [1, 2].map(|op| calling(&model, op));
         while !is_waiting(&model, &[1, 2]) {
             thread::yield_now();
         }
         model.cancel(1);
         model.reply(2);
-        let results: Vec<u32> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+        let results = callers.map(|caller| caller.join().unwrap());
         assert_eq!(results, [CANCELLED, 2]);
     });
 }
@@ -265,14 +256,8 @@ fn the_driver_reads_for_callers_and_ends_with_the_handle() {
     const DRIVE: Op = 9;
     explore(2, || {
         let model = Model::new(Defect::None);
-        let driver = {
-            let model = Arc::clone(&model);
-            thread::spawn(move || model.call(DRIVE))
-        };
-        let caller = {
-            let model = Arc::clone(&model);
-            thread::spawn(move || model.call(1))
-        };
+        let driver = calling(&model, DRIVE);
+        let caller = calling(&model, 1);
         while !is_waiting(&model, &[1, DRIVE]) {
             thread::yield_now();
         }

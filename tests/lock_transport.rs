@@ -2,13 +2,12 @@
 
 mod support;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use redlock::core::report::Status;
 use redlock::engine::{Lease, LockRequest, Options, Protocol, Redlock};
 use support::locking::*;
-use support::{Certificates, Cluster, Node, Proxy, resource, wait_for};
+use support::{Cluster, Node, Proxy, resource, wait_for};
 
 /// Lock, exclusion, extension, question, release.
 #[track_caller]
@@ -144,6 +143,9 @@ fn a_server_named_twice_is_refused() {
 
 #[cfg(feature = "tls")]
 mod tls {
+    use std::path::PathBuf;
+
+    use super::support::Certificates;
     use super::*;
 
     struct Secured {

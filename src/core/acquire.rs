@@ -9,7 +9,7 @@ use super::node::{Asker, Link};
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
 use super::report::{Failure, Status};
-use super::request::{MAX_NODES, NodeId, Reply};
+use super::request::{FaultKind, MAX_NODES, NodeId, Reply};
 use super::round::{Answer, Round};
 use super::time::{NS_PER_MS, Now};
 use super::timers::Sleeper;
@@ -345,8 +345,9 @@ impl Machine {
     /// unknown, so that nothing may be sent twice, but another attempt, with a token of its own, is as good as the first
     /// would have been a moment later.
     fn is_cut_off(&self, votes: &Round) -> bool {
-        let is_cut_off =
-            |&node: &NodeId| self.nodes[node].link == Link::Hopeful && matches!(votes.of(node), Answer::Failed(_));
+        let is_unreachable =
+            |node: NodeId| matches!(votes.of(node), Answer::Failed(fault) if fault.kind == FaultKind::Unreachable);
+        let is_cut_off = |&node: &NodeId| self.nodes[node].link == Link::Hopeful && is_unreachable(node);
         let (node_count, tally) = (self.nodes.len(), votes.tally());
         let cut_off = (0..node_count).filter(is_cut_off).count();
         tally.trouble(node_count, self.quorum) == Some(Status::NoQuorum)

@@ -14,7 +14,7 @@ use super::entropy::Entropy;
 use super::guard;
 use super::lease::{Lease, Stage};
 use super::mutant::{self, Mutant};
-use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, Parked, Pending};
+use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, PARKED_MAX, Parked, Pending};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
 use super::ops::{ExtendOp, Op};
 use super::quorum::quorum;
@@ -232,6 +232,7 @@ impl Machine {
                     None
                 }
             },
+            Link::Hopeful if node.is_full() => Some(Node::too_many()),
             Link::Hopeful => {
                 node.parked.push_back(Parked { request, asker, since: now });
                 None
@@ -251,11 +252,15 @@ impl Machine {
                 self.send(now, to, request, Asker::Release { op, debt });
                 suspicion
             }
-            Link::Hopeful => {
+            Link::Hopeful if node.parked.len() < PARKED_MAX => {
                 node.parked.push_back(Parked { request, asker: Asker::Release { op, debt }, since: now });
                 None
             }
-            Link::Up | Link::Down | Link::Hopeless => {
+            Link::Up | Link::Hopeful => {
+                node.owe(now, debt);
+                Some(Node::too_many())
+            }
+            Link::Down | Link::Hopeless => {
                 node.owe(now, debt);
                 Some(node.why_down())
             }

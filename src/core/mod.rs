@@ -33,6 +33,8 @@ mod lease;
 mod loss;
 mod node;
 mod ops;
+#[cfg(test)]
+mod parked_tests;
 mod ready;
 mod release;
 mod resources;

@@ -15,6 +15,9 @@ use super::time::{NS_PER_MS, Now};
 /// Most requests that may be unanswered on one connection.
 pub const IN_FLIGHT_MAX: usize = 32_768;
 
+/// Most requests that may wait for one connection to be made. They all leave when it is there.
+pub const PARKED_MAX: usize = IN_FLIGHT_MAX;
+
 /// Most releases that one node may owe, those in flight included. A slot is reserved before a key is set, so that
 /// its removal can always be remembered.
 pub const OBLIGATIONS_MAX: usize = 65_536;
@@ -325,8 +328,21 @@ impl Node {
             let silent_ms = self.silent_since().map_or(0, |since| now.mono_ns.saturating_sub(since) / NS_PER_MS);
             return Some(Fault::new(FaultKind::Timeout, format!("no answer for {silent_ms} ms")));
         }
-        let is_full = self.in_flight.len() >= IN_FLIGHT_MAX || self.obligations() >= OBLIGATIONS_MAX;
-        is_full.then(|| Fault::new(FaultKind::Refused, "too many unanswered requests"))
+        self.is_full().then(Node::too_many)
+    }
+
+    /// So much is under way that nothing new is begun.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.in_flight.len() >= IN_FLIGHT_MAX
+            || self.parked.len() >= PARKED_MAX
+            || self.obligations() >= OBLIGATIONS_MAX
+    }
+
+    /// What is told then.
+    #[must_use]
+    pub fn too_many() -> Fault {
+        Fault::new(FaultKind::Refused, "too many unanswered requests")
     }
 
     /// Since when the oldest request waits for its answer.
@@ -335,9 +351,9 @@ impl Node {
         self.in_flight.front().map(|oldest| oldest.sent_mono_ns)
     }
 
-    /// Every request in flight may become a debt.
+    /// Every request in flight, and every one that waits for the connection, may become a debt.
     fn obligations(&self) -> usize {
-        self.debts.len() + self.in_flight.len()
+        self.debts.len() + self.in_flight.len() + self.parked.len()
     }
 
     /// Why there is no connection.

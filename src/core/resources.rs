@@ -35,7 +35,11 @@ impl Resources {
     pub fn leave(&mut self, key: &Bytes, op: OpKey) -> Option<OpKey> {
         let resource = self.known.get_mut(key)?;
         let was_first = resource.queue.front() == Some(&op);
-        resource.queue.retain(|&queued| queued != op);
+        if was_first {
+            resource.queue.pop_front();
+        } else if let Some(place) = resource.queue.iter().rposition(|&queued| queued == op) {
+            resource.queue.remove(place);
+        }
         let next = resource.queue.front().copied();
         self.tidy(key);
         next.filter(|_| was_first)

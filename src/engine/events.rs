@@ -1,11 +1,6 @@
-//! The event-loop face: one descriptor for any event loop, a queue of events, nothing that blocks and no callbacks.
-//!
-//! `fd` is readable while events are queued or work is due; then `process` does the work and `next_event` hands the
-//! events out. The descriptor is an epoll set of the node sockets, a timer on `CLOCK_BOOTTIME` and an eventfd; the
-//! blocking face never sleeps on it (a sleeping leader that shared it would miss wake-ups).
+//! What the event-loop face hands out: events, in the order in which they happened.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use slotmap::SecondaryMap;
@@ -14,7 +9,6 @@ use crate::core::operation::{LeaseKey, LeaseState, LeaseView};
 use crate::core::quorum::NodeSet;
 use crate::core::report::Failure;
 use crate::core::request::NodeId;
-use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
 
 use super::error::Error;
 use super::inspection::Inspection;
@@ -108,35 +102,6 @@ enum Queued {
 struct Extension {
     tag: u64,
     result: Result<(), Failure>,
-}
-
-/// The descriptors of one handle's event-loop face, valid as long as the handle.
-#[derive(Debug)]
-pub(crate) struct LoopFace {
-    pub(crate) epoll: Arc<Epoll>,
-    pub(crate) timer: TimerFd,
-    pub(crate) ready: EventFd,
-}
-
-impl LoopFace {
-    pub(crate) fn new() -> std::io::Result<LoopFace> {
-        let face = LoopFace { epoll: Arc::new(Epoll::new()?), timer: TimerFd::new()?, ready: EventFd::new()? };
-        face.epoll.add(face.timer.fd(), Interest::READ)?;
-        face.epoll.add(face.ready.fd(), Interest::READ)?;
-        Ok(face)
-    }
-
-    pub(crate) fn fd(&self) -> RawFd {
-        self.epoll.fd()
-    }
-
-    /// How many [`LoopFace::fds`] there are.
-    pub(crate) const DESCRIPTORS: usize = 3;
-
-    /// All of them.
-    pub(crate) fn fds(&self) -> [RawFd; LoopFace::DESCRIPTORS] {
-        [self.epoll.fd(), self.timer.fd(), self.ready.fd()]
-    }
 }
 
 /// The queue of events and what is known about the descriptors; part of the handle's state.

@@ -14,6 +14,7 @@ use crate::redis::counter;
 use crate::redis::handshake::Login;
 use crate::redis::url::{self, NodeUrl, Secret};
 
+use super::blocking::CallOptions;
 use super::error::Error;
 use super::events::{Event, Submission, Work};
 use super::inspection::Inspection;
@@ -21,7 +22,7 @@ use super::lease::Lease;
 use super::link::Link;
 use super::options::{KEY_BYTES_MAX, Options, TOKEN_BYTES_MAX};
 use super::owner::Owner;
-use super::shared::{CallOptions, Shared, Success};
+use super::shared::{Shared, Success};
 use super::state::State;
 
 /// N independent Redis masters, seen as one place to take locks. Clones share everything. All methods may be called

@@ -9,11 +9,11 @@ use crate::core::report::Status;
 use crate::core::request::Bytes;
 use crate::core::time::NS_PER_MS;
 
+use super::blocking::CallOptions;
 use super::error::Error;
 use super::events::Work;
 use super::handle::{submission, wait_ms};
 use super::owner::Owner;
-use super::shared::CallOptions;
 
 /// Values of [`LeaseCell::valid_until`] that are no moments.
 const LOST: u64 = 0;

@@ -129,7 +129,7 @@ impl Link {
                 }
             }
             Phase::Greeting { since_mono_ns, .. } => {
-                is_overdue(*since_mono_ns).then(|| self.too_slow(now, "handshake"))
+                is_overdue(*since_mono_ns).then(|| self.too_slow(now, "logging in"))
             }
             Phase::Ready { stream, .. } => {
                 let had_rest = stream.wants_write();
@@ -386,7 +386,10 @@ impl Link {
 
     fn too_slow(&mut self, now: Now, stage: &str) -> Event {
         let timeout_ms = self.connect_timeout_ns / NS_PER_MS;
-        self.fail(now, Fault::new(FaultKind::Unreachable, format!("no connection within {timeout_ms} ms ({stage})")))
+        self.fail(
+            now,
+            Fault::new(FaultKind::Unreachable, format!("no connection within {timeout_ms} ms, still {stage}")),
+        )
     }
 
     fn enter(&mut self, phase: Phase) {

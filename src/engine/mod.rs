@@ -1,9 +1,11 @@
 //! One shared engine per handle: connections, waiting, the safe Rust face.
 //!
-//! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is the
-//! blocking call, `owner.rs` who keeps it open, `handover.rs` who polls, `state.rs` what the mutex guards, `link.rs` one connection's life,
-//! `events.rs` the event-loop face.
+//! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is what the
+//! threads of a handle share, `owner.rs` who keeps it open, `blocking.rs` the blocking face, `handover.rs` who polls,
+//! `loop_face.rs` the event-loop face, `events.rs` what it hands out, `state.rs` what the mutex guards, `link.rs` one
+//! connection's life.
 
+mod blocking;
 mod entropy;
 mod error;
 mod events;
@@ -12,6 +14,7 @@ mod handover;
 mod inspection;
 mod lease;
 mod link;
+mod loop_face;
 mod options;
 mod owner;
 mod shared;

@@ -1,29 +1,27 @@
-//! What all threads of a handle share, and the blocking call: submit, then lead or follow until the result is there.
+//! What all threads of a handle share, how they enter and leave it, and its end.
 //!
 //! The state mutex is never held while waiting. Whoever leaves it sends what was queued, unless another thread is
 //! already at the door: then that one does, and the requests of both leave in one segment.
 
-use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use once_cell::sync::OnceCell;
 
-use crate::core::operation::{Input, LeaseKey, NodeView, OpKey, Operation};
+use crate::core::operation::{Input, LeaseKey, NodeView, Operation};
 use crate::core::report::{Failure, Status};
 use crate::core::request::Bytes;
 use crate::core::stats::Stats;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
-use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, Polled, SignalsBlocked};
+use crate::net::sys::{self, EventFd, Inherited, SignalsBlocked};
 
 use super::error::Error;
-use super::events::{Event, LoopFace, Submission};
-use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, Station};
+use super::handover::SLEEP_MAX_NS;
 use super::lease::LeaseCell;
+use super::loop_face::LoopFace;
 use super::options::{Options, TTL_MS_RANGE, in_range};
-use super::owner::Owner;
 use super::state::{PollSet, State};
 
 /// How an operation ended, with what its caller needs from the state.
@@ -47,36 +45,24 @@ const STALE_NS: u64 = NS_PER_MS;
 /// How often in a row the sending may be left to another thread.
 const DEFERRALS_MAX: u32 = 256;
 
-/// How often a leader lets others run before it sends and sleeps. It stops as soon as that brings nobody.
-const GATHER_YIELDS_MAX: u32 = 16;
-
 /// One handle, as its threads see it.
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// Threads that are about to take the state mutex.
     entering: AtomicUsize,
-    kick: EventFd,
-    clock: LeaseClock,
+    pub(super) kick: EventFd,
+    pub(super) clock: LeaseClock,
     fork_generation: u32,
     /// Every descriptor of the handle, for a forked child.
     descriptors: Vec<Arc<Inherited>>,
-    is_interruptible: bool,
-    spin_ns: u64,
+    pub(super) is_interruptible: bool,
+    pub(super) spin_ns: u64,
     node_timeout_ns: u64,
     max_ttl_ms: Option<u64>,
-    loop_face: OnceCell<LoopFace>,
-    loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
+    pub(super) loop_face: OnceCell<LoopFace>,
+    pub(super) loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
     driver: Mutex<Option<JoinHandle<()>>>,
     pub(crate) urls: Vec<Arc<str>>,
-}
-
-/// How a call may be ended before its time.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CallOptions {
-    /// What `cancel` knows it by; 0: nothing.
-    pub(crate) tag: u64,
-    /// It is a wait, which signals may end, and not a step that is over within the node timeout anyway.
-    pub(crate) is_wait: bool,
 }
 
 impl Shared {
@@ -134,12 +120,12 @@ impl Shared {
     }
 
     /// Whether this process is a child of the one that made the handle.
-    fn is_forked(&self) -> bool {
+    pub(super) fn is_forked(&self) -> bool {
         sys::fork_generation() != self.fork_generation
     }
 
     /// Takes the state mutex. The check for a fork comes first: in a child the mutex may be locked for ever.
-    fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
+    pub(super) fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
         self.entering.fetch_add(1, Ordering::SeqCst);
         let entered = self.enter_quietly();
         self.entering.fetch_sub(1, Ordering::SeqCst);
@@ -147,7 +133,7 @@ impl Shared {
     }
 
     /// The same for those who will send nothing when they leave: nobody may leave the sending to them.
-    fn enter_quietly(&self) -> Result<MutexGuard<'_, State>, Error> {
+    pub(super) fn enter_quietly(&self) -> Result<MutexGuard<'_, State>, Error> {
         if self.is_forked() {
             return Err(forked());
         }
@@ -157,7 +143,7 @@ impl Shared {
 
     /// Lets the state mutex go: what was queued is sent, the leader is kicked if it sleeps on outdated terms, and
     /// those whose operations ended are woken.
-    fn leave(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn leave(&self, mut state: MutexGuard<'_, State>) {
         let is_another_near = self.entering.load(Ordering::SeqCst) > 0 || state.handover.is_leader_awake();
         if is_another_near && state.deferrals < DEFERRALS_MAX {
             state.deferrals += 1;
@@ -169,7 +155,7 @@ impl Shared {
     }
 
     /// The same, but what was queued waits for the next flush: the event loop's, which is told of it.
-    fn leave_unsent(&self, mut state: MutexGuard<'_, State>) {
+    pub(super) fn leave_unsent(&self, mut state: MutexGuard<'_, State>) {
         if let Some(face) = self.loop_face.get() {
             state.update_loop(face);
         }
@@ -193,101 +179,15 @@ impl Shared {
         }
     }
 
-    /// A call that takes at most about a node timeout.
-    pub(crate) fn call(&self, operation: Operation) -> Result<Success, Error> {
-        self.call_with(operation, CallOptions::default())
-    }
-
-    /// Submits an operation and waits for its end.
-    pub(crate) fn call_with(&self, operation: Operation, options: CallOptions) -> Result<Success, Error> {
-        let mut state = self.enter()?;
-        if state.is_closed {
-            self.leave(state);
-            return Err(closed());
-        }
-        self.refresh(&mut state);
-        let (op, slot) = state.submit(self.clock.now(), operation, options.tag);
-        let finished = match slot.take() {
-            Some(finished) => {
-                self.leave(state);
-                finished
-            }
-            None => handover::wait(&Caller { shared: self, options }, state, op, slot)?,
-        };
-        finished.map_err(|failure| Error::from_failure(failure, &self.urls))
-    }
-
-    /// Reads what has arrived since anybody was here last.
-    fn refresh(&self, state: &mut MutexGuard<'_, State>) {
+    /// Reads what has arrived since anybody looked last.
+    pub(super) fn refresh(&self, state: &mut MutexGuard<'_, State>) {
         let now = self.clock.now();
         if state.handover.has_leader() || now.mono_ns < state.looked_mono_ns.saturating_add(STALE_NS) {
             return;
         }
         // What was submitted to the event loop must have left before anybody can be late with it.
         state.flush(now);
-        let mut set = state.poll_set(None);
-        let _ = sys::poll(&mut set.fds, Some(0));
-        state.attend(now, &set);
-        state.keep_poll_set(set);
-    }
-
-    /// One turn as the leader: sends, sleeps in `ppoll` without the mutex, reads for everybody. True when a signal
-    /// handler ran meanwhile.
-    fn lead<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        slot: &Slot<Finished>,
-    ) -> Result<(MutexGuard<'a, State>, bool), Error> {
-        state = self.gather(state)?;
-        let now = self.clock.now();
-        state.flush(now);
-        if slot.is_finished() {
-            return Ok((state, false));
-        }
-        let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
-        let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
-        state.handover.leader_sleeps(LeaderSleep { until_mono_ns, poll_set: set.generation });
-        self.leave_unsent(state);
-        let polled = self.poll(&mut set.fds, now, until_mono_ns);
-        if set.is_kicked() {
-            self.kick.drain();
-        }
-        let mut state = self.enter()?;
-        state.handover.leader_wakes();
-        state.attend(self.clock.now(), &set);
-        state.keep_poll_set(set);
-        Ok((state, polled == Polled::Interrupted))
-    }
-
-    /// Lets the threads that have just been given their results come back with their next requests, if they have any:
-    /// these then leave in one segment.
-    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Error> {
-        for _ in 0..GATHER_YIELDS_MAX {
-            let awaited = state.handover.returning();
-            if awaited == 0 {
-                break;
-            }
-            self.leave_unsent(state);
-            std::thread::yield_now();
-            state = self.enter()?;
-            if state.handover.returning() >= awaited {
-                break;
-            }
-        }
-        state.handover.forget_returning();
-        Ok(state)
-    }
-
-    /// Waits for the descriptors, first awake for as long as the options say.
-    fn poll(&self, fds: &mut [PollFd], now: Now, until_mono_ns: u64) -> Polled {
-        let left_ns = until_mono_ns.saturating_sub(now.mono_ns).min(SLEEP_MAX_NS);
-        let spin_until = now.mono_ns.saturating_add(self.spin_ns.min(left_ns));
-        while self.spin_ns > 0 && sys::boottime_ns() < spin_until {
-            if let Ok(polled @ (Polled::Interrupted | Polled::Ready(1..))) = sys::poll(fds, Some(0)) {
-                return polled;
-            }
-        }
-        sys::poll(fds, Some(left_ns)).unwrap_or(Polled::Ready(0))
+        state.look(now);
     }
 
     /// Ends every operation with this tag. How many there were.
@@ -376,70 +276,6 @@ impl Shared {
         Ok(())
     }
 
-    /// The descriptors of the event-loop face, made when they are first asked for.
-    fn face(&self) -> Result<&LoopFace, Error> {
-        let make = || {
-            let face = LoopFace::new()?;
-            self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
-            Ok::<_, std::io::Error>(face)
-        };
-        let made = self.loop_face.get_or_try_init(make);
-        made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
-    }
-
-    /// The descriptor to poll for reading.
-    pub(crate) fn fd(&self) -> Result<RawFd, Error> {
-        let state = self.enter_quietly()?;
-        let fd = self.face()?.fd();
-        self.leave_unsent(state);
-        Ok(fd)
-    }
-
-    /// How long an event loop that does not watch the descriptor's timer may sleep, in milliseconds; −1: for ever.
-    pub(crate) fn timeout_ms(&self) -> Result<i64, Error> {
-        let state = self.enter_quietly()?;
-        let due = if state.has_events() { Some(0) } else { state.next_deadline() };
-        drop(state);
-        let left_ns = due.map(|due| due.saturating_sub(self.clock.now().mono_ns));
-        Ok(left_ns.map_or(-1, |left_ns| i64::try_from(left_ns.div_ceil(NS_PER_MS)).unwrap_or(i64::MAX)))
-    }
-
-    /// Does what is due, without waiting.
-    pub(crate) fn process(&self) -> Result<(), Error> {
-        let mut state = self.enter()?;
-        let face = self.face()?;
-        // Before anything is judged: what was submitted long ago may not have left yet.
-        state.flush(self.clock.now());
-        let mut set = state.poll_set(None);
-        let _ = sys::poll(&mut set.fds, Some(0));
-        state.process(self.clock.now(), face, &set);
-        state.keep_poll_set(set);
-        self.leave(state);
-        Ok(())
-    }
-
-    /// The next event, if there is one. A lease in it keeps `owner`, which is ours.
-    pub(crate) fn next_event(&self, owner: &Arc<Owner>) -> Result<Option<Event>, Error> {
-        let mut state = self.enter_quietly()?;
-        let event = state.next_event(owner, self.face()?);
-        drop(state);
-        Ok(event)
-    }
-
-    /// Submits an operation whose end will be an event. It leaves with the next `process`.
-    pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
-        let mut state = self.enter_quietly()?;
-        if state.is_closed {
-            self.leave(state);
-            return Err(closed());
-        }
-        self.face()?;
-        self.refresh(&mut state);
-        state.submit_queued(self.clock.now(), operation, submission);
-        self.leave_unsent(state);
-        Ok(())
-    }
-
     /// Releases a lease without waiting for it.
     pub(crate) fn release(&self, lease: LeaseKey) {
         if let Ok(mut state) = self.enter() {
@@ -449,53 +285,10 @@ impl Shared {
     }
 }
 
-/// One call's way of waiting.
-struct Caller<'s> {
-    shared: &'s Shared,
-    options: CallOptions,
-}
-
-impl Station for Caller<'_> {
-    type Op = OpKey;
-    type Result = Finished;
-    type Error = Error;
-    type Guard<'a>
-        = MutexGuard<'a, State>
-    where
-        Self: 'a;
-
-    fn enter(&self) -> Result<MutexGuard<'_, State>, Error> {
-        self.shared.enter()
-    }
-
-    fn handover<'g>(&self, state: &'g mut MutexGuard<'_, State>) -> &'g mut Handover<OpKey, Finished> {
-        &mut state.handover
-    }
-
-    fn leave(&self, state: MutexGuard<'_, State>) {
-        self.shared.leave(state);
-    }
-
-    fn lead<'a>(
-        &'a self,
-        state: MutexGuard<'a, State>,
-        slot: &Slot<Finished>,
-    ) -> Result<(MutexGuard<'a, State>, bool), Error> {
-        self.shared.lead(state, slot)
-    }
-
-    fn interrupted(&self, state: &mut MutexGuard<'_, State>, op: OpKey) {
-        if self.options.is_wait && self.shared.is_interruptible {
-            let now = self.shared.clock.now();
-            state.handle(now, Input::Cancel { op, status: Status::Interrupted });
-        }
-    }
-}
-
-fn forked() -> Error {
+pub(super) fn forked() -> Error {
     Error::plain(Status::Forked, "make a new handle in the child")
 }
 
-fn closed() -> Error {
+pub(super) fn closed() -> Error {
     Error::plain(Status::Closed, "the handle was freed")
 }

@@ -15,11 +15,10 @@ use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
 use super::entropy::SystemEntropy;
-use super::events::{self, EventQueue, LoopFace, Submission};
+use super::events::{EventQueue, Submission};
 use super::handover::{Handover, Slot};
 use super::lease::LeaseCell;
 use super::link::{Event, Link};
-use super::owner::Owner;
 use super::shared::{Finished, Success};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
@@ -69,9 +68,9 @@ pub(crate) struct State {
     pub(crate) deferrals: u32,
     pub(crate) is_closed: bool,
     /// A node had more to say than one turn allows.
-    has_unread: bool,
-    queue: EventQueue,
-    links: Vec<Link>,
+    pub(super) has_unread: bool,
+    pub(super) queue: EventQueue,
+    pub(super) links: Vec<Link>,
     spare_poll_set: PollSet,
     encoder: Encoder,
     entropy: SystemEntropy,
@@ -180,6 +179,21 @@ impl State {
         }
     }
 
+    /// What is ready at this moment.
+    fn ready_now(&mut self) -> PollSet {
+        let mut set = self.poll_set(None);
+        // Where that fails nothing is ready, and the next look finds it.
+        let _ = sys::poll(&mut set.fds, Some(0));
+        set
+    }
+
+    /// [`State::attend`] to what is ready at this moment.
+    pub(crate) fn look(&mut self, now: Now) {
+        let set = self.ready_now();
+        self.attend(now, &set);
+        self.keep_poll_set(set);
+    }
+
     /// Reads and advances whatever is ready or due, then lets the machine judge who is late.
     pub(crate) fn attend(&mut self, now: Now, set: &PollSet) {
         self.looked_mono_ns = now.mono_ns;
@@ -202,8 +216,7 @@ impl State {
     /// Reads once more before anybody is judged late: this process may have been stopped since it looked, and what
     /// had arrived by `now` must count.
     fn look_again(&mut self, now: Now) {
-        let mut set = self.poll_set(None);
-        let _ = sys::poll(&mut set.fds, Some(0));
+        let set = self.ready_now();
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
             if fd.is_readable() {
                 self.read(now, node);
@@ -319,7 +332,7 @@ impl State {
         self.spare_poll_set = set;
     }
 
-    fn poll_set_generation(&self) -> u64 {
+    pub(super) fn poll_set_generation(&self) -> u64 {
         self.links.iter().map(Link::poll_set).sum()
     }
 
@@ -338,68 +351,22 @@ impl State {
     pub(crate) fn cancel_tagged(&mut self, now: Now, tag: u64, status: Status) -> usize {
         let tagged: Vec<OpKey> =
             self.waiters.iter().filter(|(_, waiter)| waiter.tag() == tag).map(|(op, _)| op).collect();
-        for &op in &tagged {
-            self.handle(now, Input::Cancel { op, status });
-        }
+        self.cancel_each(now, &tagged, status);
         tagged.len()
     }
 
     /// Ends every operation.
     pub(crate) fn cancel_all(&mut self, now: Now, status: Status) {
         let all: Vec<OpKey> = self.machine.operations().collect();
-        for op in all {
+        self.cancel_each(now, &all, status);
+    }
+
+    /// The last that began comes first, more or less: whoever leaves the front of a queue wakes the next, who would ask
+    /// the servers in vain.
+    fn cancel_each(&mut self, now: Now, ops: &[OpKey], status: Status) {
+        for &op in ops.iter().rev() {
             self.handle(now, Input::Cancel { op, status });
         }
-    }
-
-    /// Brings the event loop's descriptor up to date: what to poll for, until when, and whether it is readable.
-    pub(crate) fn update_loop(&mut self, face: &LoopFace) {
-        let generation = self.poll_set_generation();
-        if self.queue.registered_generation != Some(generation) {
-            self.queue.registered_generation = Some(generation);
-            self.links.iter_mut().for_each(|link| link.register(&face.epoll));
-        }
-        let due = self.next_deadline();
-        if due.is_some_and(|due| self.queue.timer_mono_ns.is_none_or(|set| due < set)) {
-            face.timer.arm(due);
-            self.queue.timer_mono_ns = due;
-        }
-        if self.has_events() && !self.queue.is_signalled {
-            face.ready.signal();
-            self.queue.is_signalled = true;
-        }
-    }
-
-    /// The loop has come: everything there is to read is read.
-    pub(crate) fn process(&mut self, now: Now, face: &LoopFace, set: &PollSet) {
-        if std::mem::take(&mut self.queue.is_signalled) {
-            face.ready.drain();
-        }
-        face.timer.drain();
-        self.queue.timer_mono_ns = None;
-        self.has_unread = false;
-        self.attend(now, set);
-    }
-
-    /// The next event. When there is none, the descriptor is no longer readable for events.
-    pub(crate) fn next_event(&mut self, owner: &Arc<Owner>, face: &LoopFace) -> Option<events::Event> {
-        let machine = &self.machine;
-        let event = self.queue.next(owner, |node| machine.is_up(node));
-        if !self.has_events() {
-            if std::mem::take(&mut self.queue.is_signalled) {
-                face.ready.drain();
-            }
-        } else if event.is_none() {
-            // What was submitted while events were fetched. A loop that watches for changes has seen the last one.
-            face.ready.signal();
-            self.queue.is_signalled = true;
-        }
-        event
-    }
-
-    /// Whether the event loop has something to do at once.
-    pub(crate) fn has_events(&self) -> bool {
-        !self.queue.is_empty() || self.has_unread || self.links.iter().any(Link::has_new_outgoing)
     }
 
     /// Releases the leases in events that nobody will fetch any more.

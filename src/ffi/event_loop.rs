@@ -35,7 +35,7 @@ use std::ptr;
 use super::error::ErrorOut;
 use super::event::redlock_event_t;
 use super::guard::{guard, read};
-use super::handle::redlock_t;
+use super::handle::{at_work, redlock_t};
 use super::pointer::{give, share};
 use super::status::{self, REDLOCK_E_INTERNAL, redlock_status_t};
 
@@ -84,9 +84,7 @@ pub unsafe extern "C" fn redlock_timeout_ms(rl: *const redlock_t) -> i64 {
 pub unsafe extern "C" fn redlock_process(rl: *const redlock_t) -> redlock_status_t {
     guard(ErrorOut::unwanted(), || {
         // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        let _inside = handle.enter()?;
-        handle.engine.process()
+        unsafe { at_work(rl, |engine| engine.process()) }
     })
 }
 

@@ -42,6 +42,21 @@ impl redlock_t {
     }
 }
 
+/// Puts the engine of a handle to work. What C passed besides is best looked at in there: one block says what is
+/// promised of all of it.
+///
+/// # Safety
+/// `rl` is NULL or a live handle.
+pub(super) unsafe fn at_work<T>(
+    rl: *const redlock_t,
+    work: impl FnOnce(&Redlock) -> Result<T, Error>,
+) -> Result<T, Error> {
+    // SAFETY: as promised.
+    let handle = unsafe { share(rl, "rl") }?;
+    let _inside = handle.enter()?;
+    work(&handle.engine)
+}
+
 /// Makes a handle for the nodes at these URLs and starts connecting to them.
 ///
 /// urls: count strings, none of them NULL: `redis://[user:password@]host[:port][/db]`, `rediss://...` for TLS,
@@ -52,8 +67,7 @@ impl redlock_t {
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_E_INVALID for no URLs, REDLOCK_E_CONFIG for a malformed one. Nodes that cannot be reached are no
-/// error
-/// here: redlock_wait_ready() tells. Since 0.1.0.
+/// error here: redlock_wait_ready() tells. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_new(
     urls: *const *const c_char,
@@ -117,13 +131,11 @@ pub unsafe extern "C" fn redlock_wait_ready_explain(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        let _inside = handle.enter()?;
         if timeout_ms < -1 {
             return Err(invalid(format!("timeout_ms is {timeout_ms}")));
         }
-        handle.engine.wait_ready(timeout_ms)
+        // SAFETY: a live handle or NULL.
+        unsafe { at_work(rl, |engine| engine.wait_ready(timeout_ms)) }
     })
 }
 
@@ -216,13 +228,11 @@ pub unsafe extern "C" fn redlock_lock_request(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_cancel(rl: *const redlock_t, tag: u64) -> redlock_status_t {
     guard(ErrorOut::unwanted(), || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        let _inside = handle.enter()?;
         if tag == 0 {
             return Err(invalid("tag is 0, which no operation carries"));
         }
-        handle.engine.cancel(tag).map(drop)
+        // SAFETY: a live handle or NULL.
+        unsafe { at_work(rl, |engine| engine.cancel(tag).map(drop)) }
     })
 }
 

@@ -11,9 +11,9 @@ use std::ffi::{c_char, c_void};
 
 use super::error::{ErrorOut, redlock_error_t};
 use super::guard::guard;
-use super::handle::redlock_t;
+use super::handle::{at_work, redlock_t};
 use super::lease::redlock_lease_t;
-use super::pointer::{borrow, bytes, share, string};
+use super::pointer::{borrow, bytes, string};
 use super::request::redlock_request_t;
 use super::status::redlock_status_t;
 use crate::engine::LockRequest;
@@ -31,12 +31,11 @@ pub unsafe extern "C" fn redlock_submit_lock(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
         // SAFETY: a live request or NULL.
         let request = unsafe { borrow(request, "request") }?;
-        let _inside = handle.enter()?;
-        handle.engine.submit_lock(&LockRequest { explain: true, ..request.engine.clone() })
+        let request = LockRequest { explain: true, ..request.engine.clone() };
+        // SAFETY: a live handle or NULL.
+        unsafe { at_work(rl, |engine| engine.submit_lock(&request)) }
     })
 }
 
@@ -92,12 +91,12 @@ pub unsafe extern "C" fn redlock_submit_unlock_token(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or strings.
-        let (resource, token) = unsafe { (string(resource, "resource")?, string(token, "token")?) };
-        let _inside = handle.enter()?;
-        handle.engine.submit_unlock_token(resource, token, tag)
+        // SAFETY: a live handle and strings, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                engine.submit_unlock_token(string(resource, "resource")?, string(token, "token")?, tag)
+            })
+        }
     })
 }
 
@@ -115,14 +114,16 @@ pub unsafe extern "C" fn redlock_submit_unlock_token_bytes(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let resource = unsafe { bytes(resource, resource_len, "resource") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let token = unsafe { bytes(token, token_len, "token") }?;
-        let _inside = handle.enter()?;
-        handle.engine.submit_unlock_token(resource, token, tag)
+        // SAFETY: a live handle and as many bytes as are said, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                engine.submit_unlock_token(
+                    bytes(resource, resource_len, "resource")?,
+                    bytes(token, token_len, "token")?,
+                    tag,
+                )
+            })
+        }
     })
 }
 
@@ -139,12 +140,12 @@ pub unsafe extern "C" fn redlock_submit_extend_token(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or strings.
-        let (resource, token) = unsafe { (string(resource, "resource")?, string(token, "token")?) };
-        let _inside = handle.enter()?;
-        handle.engine.submit_extend_token(resource, token, ttl_ms, tag)
+        // SAFETY: a live handle and strings, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                engine.submit_extend_token(string(resource, "resource")?, string(token, "token")?, ttl_ms, tag)
+            })
+        }
     })
 }
 
@@ -163,14 +164,17 @@ pub unsafe extern "C" fn redlock_submit_extend_token_bytes(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let resource = unsafe { bytes(resource, resource_len, "resource") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let token = unsafe { bytes(token, token_len, "token") }?;
-        let _inside = handle.enter()?;
-        handle.engine.submit_extend_token(resource, token, ttl_ms, tag)
+        // SAFETY: a live handle and as many bytes as are said, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                engine.submit_extend_token(
+                    bytes(resource, resource_len, "resource")?,
+                    bytes(token, token_len, "token")?,
+                    ttl_ms,
+                    tag,
+                )
+            })
+        }
     })
 }
 
@@ -186,12 +190,8 @@ pub unsafe extern "C" fn redlock_submit_inspect(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or a string.
-        let resource = unsafe { string(resource, "resource") }?;
-        let _inside = handle.enter()?;
-        handle.engine.submit_inspect(resource, tag)
+        // SAFETY: a live handle and a string, or NULL.
+        unsafe { at_work(rl, |engine| engine.submit_inspect(string(resource, "resource")?, tag)) }
     })
 }
 
@@ -207,11 +207,7 @@ pub unsafe extern "C" fn redlock_submit_inspect_bytes(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let resource = unsafe { bytes(resource, resource_len, "resource") }?;
-        let _inside = handle.enter()?;
-        handle.engine.submit_inspect(resource, tag)
+        // SAFETY: a live handle and as many bytes as are said, or NULL.
+        unsafe { at_work(rl, |engine| engine.submit_inspect(bytes(resource, resource_len, "resource")?, tag)) }
     })
 }

@@ -8,8 +8,8 @@ use std::ffi::{c_char, c_void};
 
 use super::error::{ErrorOut, redlock_error_t};
 use super::guard::guard;
-use super::handle::redlock_t;
-use super::pointer::{bytes, share, string};
+use super::handle::{at_work, redlock_t};
+use super::pointer::{bytes, string};
 use super::status::redlock_status_t;
 
 /// Releases the lock on a resource if it belongs to this token.
@@ -30,12 +30,8 @@ pub unsafe extern "C" fn redlock_unlock_token(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or strings.
-        let (resource, token) = unsafe { (string(resource, "resource")?, string(token, "token")?) };
-        let _inside = handle.enter()?;
-        handle.engine.unlock_token(resource, token)
+        // SAFETY: a live handle and strings, or NULL.
+        unsafe { at_work(rl, |engine| engine.unlock_token(string(resource, "resource")?, string(token, "token")?)) }
     })
 }
 
@@ -52,14 +48,12 @@ pub unsafe extern "C" fn redlock_unlock_token_bytes(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let resource = unsafe { bytes(resource, resource_len, "resource") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let token = unsafe { bytes(token, token_len, "token") }?;
-        let _inside = handle.enter()?;
-        handle.engine.unlock_token(resource, token)
+        // SAFETY: a live handle and as many bytes as are said, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                engine.unlock_token(bytes(resource, resource_len, "resource")?, bytes(token, token_len, "token")?)
+            })
+        }
     })
 }
 
@@ -81,12 +75,10 @@ pub unsafe extern "C" fn redlock_extend_token(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or strings.
-        let (resource, token) = unsafe { (string(resource, "resource")?, string(token, "token")?) };
-        let _inside = handle.enter()?;
-        handle.engine.extend_token(resource, token, ttl_ms)
+        // SAFETY: a live handle and strings, or NULL.
+        unsafe {
+            at_work(rl, |engine| engine.extend_token(string(resource, "resource")?, string(token, "token")?, ttl_ms))
+        }
     })
 }
 
@@ -104,13 +96,15 @@ pub unsafe extern "C" fn redlock_extend_token_bytes(
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        // SAFETY: a live handle or NULL.
-        let handle = unsafe { share(rl, "rl") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let resource = unsafe { bytes(resource, resource_len, "resource") }?;
-        // SAFETY: NULL or as many bytes as are said.
-        let token = unsafe { bytes(token, token_len, "token") }?;
-        let _inside = handle.enter()?;
-        handle.engine.extend_token(resource, token, ttl_ms)
+        // SAFETY: a live handle and as many bytes as are said, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                engine.extend_token(
+                    bytes(resource, resource_len, "resource")?,
+                    bytes(token, token_len, "token")?,
+                    ttl_ms,
+                )
+            })
+        }
     })
 }

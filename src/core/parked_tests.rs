@@ -1,0 +1,54 @@
+//! More than may wait for a connection that is being made.
+
+use super::config::Config;
+use super::node::PARKED_MAX;
+use super::operation::{Input, OpKey, Operation};
+use super::report::{Outcome, Status};
+use super::request::{Bytes, FaultKind, Reply, Request};
+use super::scripted::Scripted;
+
+/// One request.
+fn ask(script: &mut Scripted) -> OpKey {
+    let (key, token) = (Bytes::from(&b"r"[..]), Bytes::from(&b"another's"[..]));
+    script.submit(Operation::ExtendToken { key, token, ttl_ms: 10_000 })
+}
+
+/// One node, and as many requests to it as may wait for its connection.
+fn crowded(mut script: Scripted) -> Scripted {
+    let before = script.completed.len();
+    (0..PARKED_MAX).for_each(|_| _ = ask(&mut script));
+    assert_eq!(script.completed.len(), before, "all of them wait");
+    script
+}
+
+#[test]
+fn what_is_too_much_is_refused_at_once() {
+    let mut script = Scripted::new(Config::new(1));
+    script.handle(Input::Dialing { node: 0 });
+    let mut script = crowded(script);
+    let op = ask(&mut script);
+    let failure = script.failure(op);
+    assert_eq!(failure.status, Status::NoQuorum);
+    assert!(
+        matches!(&failure.nodes[0].outcome, Outcome::Failed(fault) if fault.kind == FaultKind::Refused),
+        "{failure}"
+    );
+    let op = script.lock(10_000);
+    assert_eq!(script.failure(op).status, Status::NoQuorum);
+}
+
+#[test]
+fn a_release_that_may_not_wait_with_the_others_is_owed_and_goes_first() {
+    let mut script = Scripted::connected(Config::new(1));
+    let op = script.lock(10_000);
+    script.reply(0, Reply::Done);
+    let lease = script.lease(op);
+    script.down(0);
+    let mut script = crowded(script);
+    let op = script.submit(Operation::Unlock { lease });
+    assert_eq!(script.failure(op).status, Status::NoQuorum);
+    assert_eq!(script.machine.stats().nodes[0].debts, 1);
+    script.up(0, "process 0", 86_400, 0);
+    assert!(matches!(script.asked[0].front(), Some(Request::Release { .. })));
+    assert_eq!(script.asked[0].len(), 1 + PARKED_MAX, "and then the others");
+}

@@ -1,0 +1,164 @@
+//! The event-loop face: one descriptor for any event loop, a queue of events, nothing that blocks and no callbacks.
+//!
+//! `fd` is readable while events are queued or work is due; then `process` does the work and `next_event` hands the
+//! events out. The descriptor is an epoll set of the node sockets, a timer on `CLOCK_BOOTTIME` and an eventfd; the
+//! blocking face never sleeps on it (a sleeping leader that shared it would miss wake-ups).
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use crate::core::operation::Operation;
+use crate::core::report::Status;
+use crate::core::time::{NS_PER_MS, Now};
+use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
+
+use super::error::Error;
+use super::events::{Event, Submission};
+use super::link::Link;
+use super::owner::Owner;
+use super::shared::{Shared, closed};
+use super::state::State;
+
+/// The descriptors of one handle's event-loop face, valid as long as the handle.
+#[derive(Debug)]
+pub(crate) struct LoopFace {
+    pub(crate) epoll: Arc<Epoll>,
+    pub(crate) timer: TimerFd,
+    pub(crate) ready: EventFd,
+}
+
+impl LoopFace {
+    pub(crate) fn new() -> std::io::Result<LoopFace> {
+        let face = LoopFace { epoll: Arc::new(Epoll::new()?), timer: TimerFd::new()?, ready: EventFd::new()? };
+        face.epoll.add(face.timer.fd(), Interest::READ)?;
+        face.epoll.add(face.ready.fd(), Interest::READ)?;
+        Ok(face)
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.epoll.fd()
+    }
+
+    /// How many [`LoopFace::fds`] there are.
+    pub(crate) const DESCRIPTORS: usize = 3;
+
+    /// All of them.
+    pub(crate) fn fds(&self) -> [RawFd; LoopFace::DESCRIPTORS] {
+        [self.epoll.fd(), self.timer.fd(), self.ready.fd()]
+    }
+}
+
+impl Shared {
+    /// The descriptors of the event-loop face, made when they are first asked for.
+    fn face(&self) -> Result<&LoopFace, Error> {
+        let make = || {
+            let face = LoopFace::new()?;
+            self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
+            Ok::<_, std::io::Error>(face)
+        };
+        let made = self.loop_face.get_or_try_init(make);
+        made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
+    }
+
+    /// The descriptor to poll for reading.
+    pub(crate) fn fd(&self) -> Result<RawFd, Error> {
+        let state = self.enter_quietly()?;
+        let fd = self.face()?.fd();
+        self.leave_unsent(state);
+        Ok(fd)
+    }
+
+    /// How long an event loop that does not watch the descriptor's timer may sleep, in milliseconds; −1: for ever.
+    pub(crate) fn timeout_ms(&self) -> Result<i64, Error> {
+        let state = self.enter_quietly()?;
+        let due = if state.has_events() { Some(0) } else { state.next_deadline() };
+        drop(state);
+        let left_ns = due.map(|due| due.saturating_sub(self.clock.now().mono_ns));
+        Ok(left_ns.map_or(-1, |left_ns| i64::try_from(left_ns.div_ceil(NS_PER_MS)).unwrap_or(i64::MAX)))
+    }
+
+    /// Does what is due, without waiting.
+    pub(crate) fn process(&self) -> Result<(), Error> {
+        let mut state = self.enter()?;
+        let face = self.face()?;
+        // Before anything is judged: what was submitted long ago may not have left yet.
+        state.flush(self.clock.now());
+        state.process(self.clock.now(), face);
+        self.leave(state);
+        Ok(())
+    }
+
+    /// The next event, if there is one. A lease in it keeps `owner`, which is ours.
+    pub(crate) fn next_event(&self, owner: &Arc<Owner>) -> Result<Option<Event>, Error> {
+        let mut state = self.enter_quietly()?;
+        let event = state.next_event(owner, self.face()?);
+        drop(state);
+        Ok(event)
+    }
+
+    /// Submits an operation whose end will be an event. It leaves with the next `process`.
+    pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
+        let mut state = self.enter_quietly()?;
+        if state.is_closed {
+            self.leave(state);
+            return Err(closed());
+        }
+        self.face()?;
+        self.refresh(&mut state);
+        state.submit_queued(self.clock.now(), operation, submission);
+        self.leave_unsent(state);
+        Ok(())
+    }
+}
+
+impl State {
+    /// Brings the event loop's descriptor up to date: what to poll for, until when, and whether it is readable.
+    pub(crate) fn update_loop(&mut self, face: &LoopFace) {
+        let generation = self.poll_set_generation();
+        if self.queue.registered_generation != Some(generation) {
+            self.queue.registered_generation = Some(generation);
+            self.links.iter_mut().for_each(|link| link.register(&face.epoll));
+        }
+        let due = self.next_deadline();
+        if due.is_some_and(|due| self.queue.timer_mono_ns.is_none_or(|set| due < set)) {
+            face.timer.arm(due);
+            self.queue.timer_mono_ns = due;
+        }
+        if self.has_events() && !self.queue.is_signalled {
+            face.ready.signal();
+            self.queue.is_signalled = true;
+        }
+    }
+
+    /// The loop has come: everything there is to read is read.
+    pub(crate) fn process(&mut self, now: Now, face: &LoopFace) {
+        if std::mem::take(&mut self.queue.is_signalled) {
+            face.ready.drain();
+        }
+        face.timer.drain();
+        self.queue.timer_mono_ns = None;
+        self.has_unread = false;
+        self.look(now);
+    }
+
+    /// The next event. When there is none, the descriptor is no longer readable for events.
+    pub(crate) fn next_event(&mut self, owner: &Arc<Owner>, face: &LoopFace) -> Option<Event> {
+        let machine = &self.machine;
+        let event = self.queue.next(owner, |node| machine.is_up(node));
+        if !self.has_events() {
+            if std::mem::take(&mut self.queue.is_signalled) {
+                face.ready.drain();
+            }
+        } else if event.is_none() {
+            // What was submitted while events were fetched. A loop that watches for changes has seen the last one.
+            face.ready.signal();
+            self.queue.is_signalled = true;
+        }
+        event
+    }
+
+    /// Whether the event loop has something to do at once.
+    pub(crate) fn has_events(&self) -> bool {
+        !self.queue.is_empty() || self.has_unread || self.links.iter().any(Link::has_new_outgoing)
+    }
+}
