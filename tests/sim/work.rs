@@ -69,7 +69,7 @@ impl World {
             1 => None,
             _ => Some(self.rng.spread(least, most.max(least))),
         };
-        let own_token = (self.knobs.can_kill && self.rng.one_in(12)).then(|| self.clients[client].chance.fresh());
+        let own_token = self.rng.one_in(self.knobs.own_token_one_in).then(|| self.clients[client].chance.fresh());
         let can_fence = self.knobs.do_clocks_agree || self.clients[client].knobs.config.max_ttl_ms.is_none();
         let params = LockParams {
             key: key_of(resource),
