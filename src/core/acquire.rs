@@ -83,6 +83,7 @@ impl Machine {
     /// taken for this one's. All nodes at once, unless rivals were seen: then one node first, the same for all rivals.
     pub(super) fn attempt(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        let is_callers_token = lock.params.token.is_some() && !mutant::is(Mutant::ReusedToken);
         let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
         let (key, ttl_ms, is_staged) = (lock.params.key.clone(), lock.params.ttl_ms, lock.has_rivals);
         if mutant::is(Mutant::ReusedToken) {
@@ -91,6 +92,7 @@ impl Machine {
         lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
         let is_fenced = lock.params.fence;
         let mut lease = Lease::attempt(op, key, token, ttl_ms, cx.now);
+        lease.is_callers_token = is_callers_token;
         lease.fencing = is_fenced.then(|| Fencing::new(self.propose_fence(cx.now)));
         let attempt = self.leases.insert(lease);
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
@@ -237,6 +239,9 @@ impl Machine {
 
     /// Takes back what nodes confirmed that must not count.
     fn discount_unfit_votes(&mut self, now: Now, lease_key: LeaseKey) {
+        if mutant::is(Mutant::UnfitVotesCount) {
+            return;
+        }
         for node in 0..self.nodes.len() {
             if !self.leases.get(lease_key).is_some_and(|lease| matches!(lease.votes.of(node), Answer::Done)) {
                 continue;

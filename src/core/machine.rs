@@ -224,6 +224,9 @@ impl Machine {
     /// Otherwise the answer comes, from the node or from the clock.
     pub(super) fn ask(&mut self, now: Now, to: NodeId, request: Request, asker: Asker) -> Option<Fault> {
         let node = &mut self.nodes[to];
+        if let Some(fault) = node.stray_release(now, &request) {
+            return Some(fault);
+        }
         match node.link {
             Link::Up => match node.refusal(now) {
                 Some(fault) => Some(fault),
@@ -283,7 +286,8 @@ impl Machine {
         if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
             // Refused or not, it is not the server that confirmed leases, or follows another's data now.
-            if info.is_replica || info.run_id != self.nodes[up].run_id {
+            let is_another = info.is_replica || info.run_id != self.nodes[up].run_id;
+            if is_another && !mutant::is(Mutant::RefusedNotRevoked) {
                 self.revoke(cx, up, &fault.text);
             }
             return self.node_down(cx, up, fault);
@@ -316,7 +320,8 @@ impl Machine {
     /// the key of a later one, which inherits the debt until it ends.
     fn user_of(&self, debt: &Debt) -> Option<LeaseKey> {
         let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
-        let mut users = self.leases.iter().filter(|(_, lease)| self.reuses_tokens && is_it(lease));
+        let is_needed = self.reuses_tokens && !mutant::is(Mutant::DebtNotInherited);
+        let mut users = self.leases.iter().filter(|(_, lease)| is_needed && is_it(lease));
         users.next().map(|(key, _)| key)
     }
 

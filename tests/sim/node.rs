@@ -62,6 +62,10 @@ pub enum ScriptFault {
     SetWithoutNx,
     /// A grant leaves the fencing counter where it is.
     CounterStands,
+    /// A grant makes the counter the proposal or leaves it, but never adds one.
+    CounterRepeats,
+    /// An extension does not raise the counter.
+    CounterNotRaised,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,8 @@ pub struct Node {
     pub mood: Mood,
     pub mood_until_ns: u64,
     pub starts: u32,
+    /// In true time.
+    pub started_ns: u64,
     /// What its clock showed when it started.
     started_us: u64,
     /// How far its `TIME` is ahead of what its machine's clock showed at the beginning.
@@ -104,6 +110,7 @@ impl Node {
             mood: Mood::Obliging,
             mood_until_ns: 0,
             starts: 0,
+            started_ns: 0,
             started_us: EPOCH_US + skew_ns / 1_000 - uptime_s * US_PER_S,
             ahead_us: 0,
             is_evicting: false,
@@ -119,9 +126,9 @@ impl Node {
             // As servers reckon it: the difference of two readings of a clock that somebody may have set in between.
             uptime_s: (self.time_us(now_ns) / US_PER_S).saturating_sub(self.started_us / US_PER_S),
             time_us: self.time_us(now_ns),
-            is_replica: false,
             maxmemory_policy: if self.is_evicting { "allkeys-lru" } else { "noeviction" }.to_owned(),
             can_track: true,
+            ..ServerInfo::default()
         }
     }
 
@@ -139,11 +146,12 @@ impl Node {
     pub fn start(&mut self, now_ns: u64, boot: Boot) {
         self.is_up = true;
         self.starts += 1;
+        self.started_ns = now_ns;
         self.started_us = self.time_us(now_ns);
         match boot {
             Boot::Right => {}
             Boot::ClockSetRight => self.started_us -= AN_HOUR_US,
-            Boot::ClockSetWrong => self.ahead_us += AN_HOUR_US,
+            Boot::ClockSetWrong => self.ahead_us = AN_HOUR_US,
         }
     }
 
@@ -240,7 +248,7 @@ impl Node {
                 let (key, token, ttl_ms) = (key.clone(), token.clone(), *ttl_ms);
                 let resource = resource_of(&key);
                 let extended = self.apply(now_ns, &Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms }, rng);
-                if extended.0 == Reply::Done {
+                if extended.0 == Reply::Done && fault != Some(ScriptFault::CounterNotRaised) {
                     let known = self.counters.iter().find(|(of, _)| *of == resource).map_or(0, |(_, counter)| *counter);
                     self.counters.retain(|(of, _)| *of != resource);
                     self.counters.push((resource, known.max(*fence)));
@@ -267,8 +275,10 @@ impl Node {
     /// What a granted lock makes of the resource's counter.
     fn count(&mut self, resource: u8, proposal: u64, time_us: u64) -> u64 {
         let known = self.counters.iter().find(|(of, _)| *of == resource).map(|(_, counter)| *counter);
-        let stands = self.script_fault == Some(ScriptFault::CounterStands);
-        let counter = known.map_or(time_us, |counter| counter + u64::from(!stands)).max(proposal);
+        let adds = !matches!(self.script_fault, Some(ScriptFault::CounterStands | ScriptFault::CounterRepeats));
+        let is_proposal_ignored = known.is_some() && self.script_fault == Some(ScriptFault::CounterStands);
+        let counter = known.map_or(time_us, |counter| counter + u64::from(adds));
+        let counter = if is_proposal_ignored { counter } else { counter.max(proposal) };
         self.counters.retain(|(of, _)| *of != resource);
         self.counters.push((resource, counter));
         counter

@@ -69,7 +69,7 @@ impl World {
             1 => None,
             _ => Some(self.rng.spread(least, most.max(least))),
         };
-        let own_token = (self.knobs.can_kill && self.rng.one_in(12)).then(|| self.clients[client].chance.fresh());
+        let own_token = self.rng.one_in(self.knobs.own_token_one_in).then(|| self.clients[client].chance.fresh());
         let can_fence = self.knobs.do_clocks_agree || self.clients[client].knobs.config.max_ttl_ms.is_none();
         let params = LockParams {
             key: key_of(resource),
@@ -81,7 +81,7 @@ impl World {
             auto_extend: self.rng.one_in(5),
             max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
-            fence: can_fence && self.rng.one_in(3),
+            fence: can_fence && self.rng.one_in(self.knobs.fence_one_in),
         };
         if params.auto_extend || params.watch {
             // From now on a thread of the library minds the sockets.
