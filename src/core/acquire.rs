@@ -235,6 +235,9 @@ impl Machine {
 
     /// Takes back what nodes confirmed that must not count.
     fn discount_unfit_votes(&mut self, now: Now, lease_key: LeaseKey) {
+        if mutant::is(Mutant::UnfitVotesCount) {
+            return;
+        }
         for node in 0..self.nodes.len() {
             if !self.leases.get(lease_key).is_some_and(|lease| matches!(lease.votes.of(node), Answer::Done)) {
                 continue;

@@ -96,7 +96,8 @@ impl Machine {
         queued: Now,
         reply: Reply,
     ) {
-        let guarded = if reply == Reply::Done { self.guarded(cx.now, from) } else { None };
+        let is_asked = reply == Reply::Done && !mutant::is(Mutant::ExtensionIgnoresGuard);
+        let guarded = if is_asked { self.guarded(cx.now, from) } else { None };
         if let Some(lease_key) = lease_key
             && guarded.is_none()
         {

@@ -14,6 +14,7 @@
 
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::Asker;
 use super::operation::{LeaseKey, LeaseState};
 use super::quorum::NodeSet;
@@ -95,7 +96,7 @@ impl Lease {
     #[must_use]
     pub fn extend_request(&self, ttl_ms: u64) -> Request {
         let (key, token) = (self.key.clone(), self.token.clone());
-        match self.fence() {
+        match self.fence().filter(|_| !mutant::is(Mutant::ExtensionLeavesCounter)) {
             None => Request::Extend { key, token, ttl_ms, largest_ttl_ms: self.largest_ttl_ms },
             Some(fence) => Request::ExtendFenced { key, token, ttl_ms, fence },
         }
@@ -133,7 +134,7 @@ impl Machine {
         let fencing = self.leases.get(lease_key)?.fencing.as_ref()?;
         let counter = fencing.counters[node];
         let limit_us = self.median_time_us(now)?.saturating_add(self.ahead_max_us());
-        if fencing.credible.contains(node) || counter == 0 {
+        if fencing.credible.contains(node) || counter == 0 || mutant::is(Mutant::EveryCounterCredible) {
             return None;
         }
         let ahead_of_limit = |us: u64| us.checked_sub(limit_us).filter(|&us| us > 0);
@@ -160,10 +161,11 @@ impl Machine {
         let Some(lease) = self.leases.get_mut(attempt) else { return false };
         let Some(fencing) = lease.fencing.as_mut() else { return true };
         let voters = (0..MAX_NODES).filter(|&node| matches!(lease.votes.of(node), Answer::Done));
-        let highest_vote = voters.map(|node| fencing.counters[node]).max().unwrap_or(fencing.proposal);
-        fencing.token = fencing.token.max(highest_vote);
+        let votes = voters.map(|node| fencing.counters[node]);
+        let decisive_vote = if mutant::is(Mutant::LowestVoteIsToken) { votes.min() } else { votes.max() };
+        fencing.token = fencing.token.max(decisive_vote.unwrap_or(fencing.proposal));
         self.highest_fence = self.highest_fence.max(fencing.token);
-        !self.raise_those_below(cx, attempt)
+        mutant::is(Mutant::NobodyRaised) || !self.raise_those_below(cx, attempt)
     }
 
     /// Raises the counters of the nodes that granted the key with a number below the token: until then they do not

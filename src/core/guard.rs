@@ -10,6 +10,7 @@
 use super::config::{Config, RestartGuard};
 use super::lease::Stage;
 use super::machine::{Context, Machine};
+use super::mutant::{self, Mutant};
 use super::node::{Link, Node};
 use super::operation::{LeaseKey, LeaseState, Operation};
 use super::report::Milliseconds;
@@ -48,10 +49,11 @@ impl Process {
         let claimed_s = info.uptime_s.saturating_sub(UPTIME_RESOLUTION_S);
         let claimed_ns = claimed_s.saturating_mul(1_000 * NS_PER_MS);
         let possible_ns = predecessor_mono_ns.map_or(u64::MAX, |alive| now.mono_ns.saturating_sub(alive));
+        let is_possible = claimed_ns <= possible_ns || mutant::is(Mutant::UptimeBelieved);
         Process {
-            met_mono_ns: now.mono_ns,
+            met_mono_ns: wait_clock_ns(now),
             // Older than the death of the one before it: its clock was set since.
-            claimed_age_ns: if claimed_ns <= possible_ns { claimed_ns } else { 0 },
+            claimed_age_ns: if is_possible { claimed_ns } else { 0 },
             is_successor: predecessor_mono_ns.is_some(),
             is_cleared: false,
             is_nameless: info.run_id.is_empty(),
@@ -61,7 +63,7 @@ impl Process {
 
     /// How long it has been running, at least.
     fn age_ns(&self, now: Now, is_claim_believed: bool) -> u64 {
-        let known_ns = now.mono_ns.saturating_sub(self.met_mono_ns);
+        let known_ns = wait_clock_ns(now).saturating_sub(self.met_mono_ns);
         known_ns.saturating_add(if is_claim_believed { self.claimed_age_ns } else { 0 })
     }
 }
@@ -99,6 +101,10 @@ pub fn refusal(config: &Config, nodes: &[Node], node: NodeId, info: &ServerInfo)
         return permanent(format!("evicts keys when its memory is full (maxmemory-policy {policy}, not noeviction)"));
     }
     None
+}
+
+fn wait_clock_ns(now: Now) -> u64 {
+    if mutant::is(Mutant::GuardInLeaseTime) { now.lease_ns } else { now.mono_ns }
 }
 
 fn is_evicting(policy: &str) -> bool {
@@ -139,6 +145,10 @@ impl Machine {
     pub(super) fn revoke(&mut self, cx: &mut Context<'_>, restarted: NodeId, why: &str) {
         let fault = Fault::new(FaultKind::Refused, why);
         for key in self.leases.keys().collect::<Vec<LeaseKey>>() {
+            let is_attempt = self.leases.get(key).is_some_and(|lease| matches!(lease.stage, Stage::Attempt(_)));
+            if mutant::is(Mutant::NothingRevoked) || is_attempt && mutant::is(Mutant::AttemptsNotRevoked) {
+                continue;
+            }
             let Some(lease) = self.leases.get_mut(key) else { continue };
             let had_bound = lease.bounds.clear(restarted);
             match lease.stage {
@@ -180,10 +190,11 @@ impl Machine {
             RestartGuard::Seen => process.is_successor,
             RestartGuard::Strict => true,
         };
-        if process.is_cleared || !is_doubtful {
+        if process.is_cleared || !is_doubtful || mutant::is(Mutant::GuardOff) {
             return None;
         }
         let ttl_ms = self.config.max_ttl_ms.unwrap_or(self.largest_ttl_ms);
+        let ttl_ms = if mutant::is(Mutant::GuardHalf) { ttl_ms / 2 } else { ttl_ms };
         let needed_ns = upper_bound(0, ttl_ms, self.config.drift_ppm);
         let is_claim_believed = self.config.restart_guard != RestartGuard::Strict || self.is_clock_right(now, node);
         let age_ns = process.age_ns(now, is_claim_believed);
@@ -193,6 +204,7 @@ impl Machine {
 
     fn is_clock_right(&self, now: Now, node: NodeId) -> bool {
         match (self.node_time_us(node, now), self.median_time_us(now)) {
+            _ if mutant::is(Mutant::ClockBelieved) => true,
             (Some(time_us), Some(median_us)) => time_us.abs_diff(median_us) <= CLOCK_SKEW_MAX_US,
             _ => false,
         }

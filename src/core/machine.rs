@@ -278,7 +278,8 @@ impl Machine {
         if let Some(fault) = guard::refusal(&self.config, &self.nodes, up, &info) {
             self.emit(Output::Reset { node: up });
             // Refused or not, it is not the server that confirmed leases, or follows another's data now.
-            if info.is_replica || info.run_id != self.nodes[up].run_id {
+            let is_another = info.is_replica || info.run_id != self.nodes[up].run_id;
+            if is_another && !mutant::is(Mutant::RefusedNotRevoked) {
                 self.revoke(cx, up, &fault.text);
             }
             return self.node_down(cx, up, fault);

@@ -58,10 +58,38 @@ pub enum Mutant {
     PushAlone,
     /// A request that is late loses its place in the order of replies.
     LateLosesPlace,
+    /// A restarted node votes at once.
+    GuardOff,
+    /// A restarted node votes after half the longest ttl.
+    GuardHalf,
+    /// The guard looks at the clock that may jump forward.
+    GuardInLeaseTime,
+    /// A server is as old as it says, although its predecessor was alive later.
+    UptimeBelieved,
+    /// The age that a server claims is believed although its clock is not the others'.
+    ClockBelieved,
+    /// What a node confirmed still counts after it has restarted.
+    NothingRevoked,
+    /// The same for attempts only.
+    AttemptsNotRevoked,
+    /// The same where the node is refused after its restart.
+    RefusedNotRevoked,
+    /// Whatever is wrong with a node, its vote counts.
+    UnfitVotesCount,
+    /// An extension counts guarded nodes.
+    ExtensionIgnoresGuard,
+    /// The fencing token is the lowest vote.
+    LowestVoteIsToken,
+    /// Nodes are not raised to the fencing token.
+    NobodyRaised,
+    /// A counter is believed however far ahead it is.
+    EveryCounterCredible,
+    /// An extension does not carry the counter along.
+    ExtensionLeavesCounter,
 }
 
 /// All of them.
-pub const ALL: [Mutant; 26] = [
+pub const ALL: [Mutant; 40] = [
     Mutant::QuorumMinusOne,
     Mutant::EvenQuorum,
     Mutant::ValidFromAnswer,
@@ -88,6 +116,20 @@ pub const ALL: [Mutant; 26] = [
     Mutant::NoDeadline,
     Mutant::PushAlone,
     Mutant::LateLosesPlace,
+    Mutant::GuardOff,
+    Mutant::GuardHalf,
+    Mutant::GuardInLeaseTime,
+    Mutant::UptimeBelieved,
+    Mutant::ClockBelieved,
+    Mutant::NothingRevoked,
+    Mutant::AttemptsNotRevoked,
+    Mutant::RefusedNotRevoked,
+    Mutant::UnfitVotesCount,
+    Mutant::ExtensionIgnoresGuard,
+    Mutant::LowestVoteIsToken,
+    Mutant::NobodyRaised,
+    Mutant::EveryCounterCredible,
+    Mutant::ExtensionLeavesCounter,
 ];
 
 #[cfg(feature = "mutants")]

@@ -1,6 +1,7 @@
 //! What must hold at every step, whatever goes wrong.
 
 use redlock::core::census::Census;
+use redlock::core::config::RestartGuard;
 use redlock::core::operation::{Completion, LeaseKey, LeaseState, LeaseView};
 use redlock::core::quorum::quorum;
 use redlock::core::report::{Failure, NodeReport, Outcome, Status};
@@ -222,14 +223,14 @@ impl World {
             (Asked::UnlockToken { token }, Completion::Done) => self.check_deletions(pending, token),
             (Asked::Extend { claim, ttl_ms }, Completion::Done) => {
                 let claim = self.clients[client].claims[claim];
-                self.check_extensions(pending, claim.token);
+                self.check_extensions(client, pending, claim.token);
                 let drift_ppm = self.clients[client].knobs.config.drift_ppm;
                 let promised_ns = lower_bound(pending.submitted_lease_ns, ttl_ms, drift_ppm);
                 if !claim.is_seen_over && claim.valid_until_ns < promised_ns {
                     self.fail(EXTENSION, format!("{} ends before its extension", named(claim.token)));
                 }
             }
-            (Asked::ExtendToken { token, .. }, Completion::Done) => self.check_extensions(pending, token),
+            (Asked::ExtendToken { token, .. }, Completion::Done) => self.check_extensions(client, pending, token),
             (Asked::Inspect, Completion::Inspected(views)) => {
                 let failed = views.iter().filter(|view| matches!(view.report.outcome, Outcome::Failed(_))).count();
                 if views.len() != self.nodes.len() || failed > self.nodes.len() - quorum {
@@ -255,11 +256,30 @@ impl World {
         }
     }
 
-    fn check_extensions(&mut self, pending: &Pending, token: TokenId) {
-        let extended = since(&self.clients[token.client].fate(token).extended_ns, pending.submitted_ns);
+    fn check_extensions(&mut self, client: usize, pending: &Pending, token: TokenId) {
+        let extended_ns = self.clients[token.client].fate(token).extended_ns;
+        let by_guarded =
+            |node: usize| self.is_certainly_guarded(client, node) && extended_ns[node] >= self.nodes[node].started_ns;
+        let voters_ns: Vec<u64> =
+            (0..self.nodes.len()).filter(|&node| !by_guarded(node)).map(|node| extended_ns[node]).collect();
+        let extended = since(&voters_ns, pending.submitted_ns);
         if extended < self.quorum() {
-            self.fail(EXTENSION, format!("{} was extended on {extended} nodes", named(token)));
+            self.fail(EXTENSION, format!("{} was extended on {extended} nodes that vote", named(token)));
         }
+    }
+
+    /// The node restarted so short a time ago that this client's guard cannot let it vote yet.
+    fn is_certainly_guarded(&self, client: usize, node: usize) -> bool {
+        let (of, node_now) = (&self.clients[client], &self.nodes[node]);
+        let has_restarted = match of.knobs.config.restart_guard {
+            RestartGuard::Off => false,
+            RestartGuard::Seen => of.successors & (1 << node) != 0,
+            RestartGuard::Strict => node_now.starts > 0,
+        };
+        let guard_ns = of.knobs.config.max_ttl_ms.unwrap_or(0) * 1_000_000;
+        // The fastest client's clock.
+        let age_ns = (self.now - node_now.started_ns) * 103 / 100;
+        has_restarted && age_ns < guard_ns
     }
 
     fn check_failure(&mut self, pending: &Pending, failure: &Failure) {

@@ -154,6 +154,10 @@ pub struct Client {
     pub links: Vec<Link>,
     /// The servers' processes that it has met last.
     pub met: Vec<Option<String>>,
+    /// Nodes whose server it has known and accepted, as bits.
+    pub accepted: u16,
+    /// Nodes that it has seen restart, as bits.
+    pub successors: u16,
     pub workers: Vec<Worker>,
     pub pending: Vec<Pending>,
     pub claims: Vec<Claim>,
@@ -178,6 +182,8 @@ impl Client {
             lease_ahead_ns: 0,
             links,
             met: vec![None; knobs.config.node_count],
+            accepted: 0,
+            successors: 0,
             workers: vec![idle; knobs.workers],
             pending: Vec::new(),
             claims: Vec::new(),

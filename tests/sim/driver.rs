@@ -111,6 +111,7 @@ impl World {
                     );
                     self.meet(client, node, &info.run_id);
                     self.handle(client, Input::Up { node, info: *info });
+                    self.clients[client].accepted |= u16::from(self.clients[client].machine.is_up(node)) << node;
                 }
                 Message::Reply(kind, reply, about) => {
                     let awaited = self.clients[client].machine.awaited(node);
@@ -146,6 +147,7 @@ impl World {
     fn meet(&mut self, client: usize, node: usize, run_id: &str) {
         let known = self.clients[client].met[node].replace(run_id.to_owned());
         if known.is_some_and(|known| known != run_id) {
+            self.clients[client].successors |= 1 << node;
             self.hear_of_loss(client, node);
         }
     }

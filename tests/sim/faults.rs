@@ -6,7 +6,7 @@ use redlock::core::time::NS_PER_MS;
 
 use crate::knobs::{Fault, Guarding};
 use crate::net::Message;
-use crate::node::{Boot, Mood, Node};
+use crate::node::{Boot, Mood};
 use crate::rng::TokenId;
 use crate::world::{Event, World, tell};
 
@@ -107,17 +107,20 @@ impl World {
     }
 
     fn is_met_by_all(&self, node: usize) -> bool {
-        self.clients.iter().all(|client| !client.is_alive || client.met[node].is_some())
+        self.clients.iter().all(|client| !client.is_alive || client.accepted & (1 << node) != 0)
     }
 
     /// What happens to the clock of a machine whose server starts. In a way that the guard promises to see through: a
     /// clock that was set right since shows in that the server's predecessor was alive later, one that is wrong in the
     /// clocks of the others.
     fn boot(&mut self, node: usize) -> Boot {
-        let is_one_of_many = self.nodes.len() >= 3 && !self.nodes.iter().any(Node::is_ahead);
+        // More than one wrong clock may set the fencing counters.
+        let wrong_max = if self.knobs.fence_one_in == 0 { usize::MAX } else { 1 };
+        let wrong_max = wrong_max.min((self.nodes.len() - 1) / 2);
+        let is_one_of_few = self.nodes.iter().filter(|node| node.is_ahead()).count() < wrong_max;
         match self.rng.below(4) {
             0 if self.is_met_by_all(node) => Boot::ClockSetRight,
-            1 if is_one_of_many && self.is_guarded(node) => Boot::ClockSetWrong,
+            1 if is_one_of_few && self.is_guarded(node) => Boot::ClockSetWrong,
             _ => Boot::Right,
         }
     }

@@ -117,6 +117,8 @@ pub struct Knobs {
     /// The servers' clocks agree so well that none is refused for its time by clients that have a `max_ttl`: they would
     /// wait without end.
     pub do_clocks_agree: bool,
+    /// Once in so many locks a fencing token is asked for; 0: never.
+    pub fence_one_in: u64,
     pub waits_ms: [u64; 2],
     /// One-way delay of a message on a good day.
     pub delay_ns: u64,
@@ -169,6 +171,7 @@ impl Knobs {
         let do_clocks_agree = max_ttl_ms >= 1_000 && drift_ppm <= 10_000 && !faults.contains(&Fault::ServerClockStep);
         let client_count = rng.pick(&[2, 2, 2, 3, 3, 4, 6]);
         let worker_max = if client_count > 3 { 1 } else { 3 };
+        let late_one_in = if guarding == Guarding::Strict { 2 } else { 6 };
         let stormy_ns = rng.spread(200, 2_000) * NS_PER_MS;
         Knobs {
             mode,
@@ -184,13 +187,14 @@ impl Knobs {
                     is_blocking: rng.one_in(3),
                     workers: rng.between(1, worker_max) as usize,
                     rounds: rng.between(1, 3) as u32,
-                    starts_ns: if rng.one_in(6) { rng.below(stormy_ns) } else { 0 },
+                    starts_ns: if rng.one_in(late_one_in) { rng.below(stormy_ns) } else { 0 },
                     stop_before_send: rng.pick(&[0, 0, 0, 100, 20]),
                 })
                 .collect(),
             resources: rng.pick(&[1, 1, 1, 2]),
             max_ttl_ms,
             do_clocks_agree,
+            fence_one_in: rng.pick(&[0, 1, 3]),
             ttls_ms: [ttl_ms / rng.pick(&[1, 1, 3]), ttl_ms],
             waits_ms: [timeout_ms, rng.pick(&[100, 400, 1_500])],
             delay_ns: rng.pick(&[50_000, 200_000, 1_000_000]),

@@ -9,12 +9,14 @@ use crate::runner::{number_from_env, play_all};
 /// Schedules within which each fault must show.
 const SEEDS: u64 = 100_000;
 
-const SCRIPT_FAULTS: [ScriptFault; 5] = [
+const SCRIPT_FAULTS: [ScriptFault; 7] = [
     ScriptFault::UnlockWithoutCompare,
     ScriptFault::ExtendWithoutCompare,
     ScriptFault::ExtendShortens,
     ScriptFault::SetWithoutNx,
     ScriptFault::CounterStands,
+    ScriptFault::CounterRepeats,
+    ScriptFault::CounterNotRaised,
 ];
 
 #[test]

@@ -62,6 +62,10 @@ pub enum ScriptFault {
     SetWithoutNx,
     /// A grant leaves the fencing counter where it is.
     CounterStands,
+    /// A grant makes the counter the proposal or leaves it, but never adds one.
+    CounterRepeats,
+    /// An extension does not raise the counter.
+    CounterNotRaised,
 }
 
 #[derive(Debug)]
@@ -79,6 +83,8 @@ pub struct Node {
     pub mood: Mood,
     pub mood_until_ns: u64,
     pub starts: u32,
+    /// In true time.
+    pub started_ns: u64,
     /// What its clock showed when it started.
     started_us: u64,
     /// How far its `TIME` is ahead of what its machine's clock showed at the beginning.
@@ -104,6 +110,7 @@ impl Node {
             mood: Mood::Obliging,
             mood_until_ns: 0,
             starts: 0,
+            started_ns: 0,
             started_us: EPOCH_US + skew_ns / 1_000 - uptime_s * US_PER_S,
             ahead_us: 0,
             is_evicting: false,
@@ -139,11 +146,12 @@ impl Node {
     pub fn start(&mut self, now_ns: u64, boot: Boot) {
         self.is_up = true;
         self.starts += 1;
+        self.started_ns = now_ns;
         self.started_us = self.time_us(now_ns);
         match boot {
             Boot::Right => {}
             Boot::ClockSetRight => self.started_us -= AN_HOUR_US,
-            Boot::ClockSetWrong => self.ahead_us += AN_HOUR_US,
+            Boot::ClockSetWrong => self.ahead_us = AN_HOUR_US,
         }
     }
 
@@ -240,7 +248,7 @@ impl Node {
                 let (key, token, ttl_ms) = (key.clone(), token.clone(), *ttl_ms);
                 let resource = resource_of(&key);
                 let extended = self.apply(now_ns, &Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms }, rng);
-                if extended.0 == Reply::Done {
+                if extended.0 == Reply::Done && fault != Some(ScriptFault::CounterNotRaised) {
                     let known = self.counters.iter().find(|(of, _)| *of == resource).map_or(0, |(_, counter)| *counter);
                     self.counters.retain(|(of, _)| *of != resource);
                     self.counters.push((resource, known.max(*fence)));
@@ -268,7 +276,12 @@ impl Node {
     fn count(&mut self, resource: u8, proposal: u64, time_us: u64) -> u64 {
         let known = self.counters.iter().find(|(of, _)| *of == resource).map(|(_, counter)| *counter);
         let stands = self.script_fault == Some(ScriptFault::CounterStands);
-        let counter = known.map_or(time_us, |counter| counter + u64::from(!stands)).max(proposal);
+        let repeats = self.script_fault == Some(ScriptFault::CounterRepeats);
+        let counter = match known {
+            Some(counter) if stands => counter,
+            Some(counter) => proposal.max(counter + u64::from(!repeats)),
+            None => proposal.max(time_us),
+        };
         self.counters.retain(|(of, _)| *of != resource);
         self.counters.push((resource, counter));
         counter

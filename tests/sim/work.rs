@@ -81,7 +81,7 @@ impl World {
             auto_extend: self.rng.one_in(5),
             max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
-            fence: can_fence && self.rng.one_in(3),
+            fence: can_fence && self.rng.one_in(self.knobs.fence_one_in),
         };
         if params.auto_extend || params.watch {
             // From now on a thread of the library minds the sockets.
