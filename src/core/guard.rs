@@ -22,8 +22,9 @@ use super::validity::upper_bound;
 /// `uptime_in_seconds` is the difference of two truncated numbers: the true age is above it less this.
 const UPTIME_RESOLUTION_S: u64 = 1;
 
-/// The age that a server claims is believed in strict mode while its clock is at most this far from the others': one
-/// that was set wrong and stepped since (a machine that has just booted) makes any age look possible.
+/// The age that a server claims is believed in strict mode while the clocks of a quorum, its own included, are at most
+/// this far from its own: one that was stepped since it started (on a machine that has just booted) makes any age look
+/// possible. Not the median: while some nodes are unknown, it may be the clock of a minority that is wrong.
 const CLOCK_SKEW_MAX_US: u64 = 500_000;
 
 /// The server process behind a node.
@@ -203,11 +204,10 @@ impl Machine {
     }
 
     fn is_clock_right(&self, now: Now, node: NodeId) -> bool {
-        match (self.node_time_us(node, now), self.median_time_us(now)) {
-            _ if mutant::is(Mutant::ClockBelieved) => true,
-            (Some(time_us), Some(median_us)) => time_us.abs_diff(median_us) <= CLOCK_SKEW_MAX_US,
-            _ => false,
-        }
+        let Some(time_us) = self.node_time_us(node, now) else { return false };
+        let others = (0..self.nodes.len()).filter_map(|other| self.node_time_us(other, now));
+        let agreeing = others.filter(|other_us| other_us.abs_diff(time_us) <= CLOCK_SKEW_MAX_US).count();
+        agreeing >= self.quorum || mutant::is(Mutant::ClockBelieved)
     }
 
     /// What a person should know about this node, if anything: why it does not vote, or what is wrong with it.

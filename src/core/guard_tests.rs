@@ -315,3 +315,18 @@ fn a_server_that_is_refused_after_a_restart_confirms_nothing_any_more() {
         assert_eq!((view.state, view.node_count_held), (LeaseState::Lost, 1));
     }
 }
+
+#[test]
+fn two_wrong_clocks_of_five_do_not_confirm_each_other() {
+    let config = Config { node_count: 5, ..config(RestartGuard::Strict) };
+    let mut script = Scripted::new(config);
+    let an_hour_us = 3_600_000_000;
+    script.up(2, "process 2", 3_600, 0);
+    script.pass_ms(GUARD_MS);
+    script.up(0, "process 0", 3_600, an_hour_us);
+    script.up(1, "process 1", 3_600, an_hour_us);
+    let op = script.lock(TTL_MS);
+    (0..3).for_each(|node| drop(script.reply(node, Reply::Done)));
+    script.pass_ms(1_000);
+    assert_eq!(script.failure(op).status, Status::NoQuorum);
+}
