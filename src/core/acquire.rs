@@ -81,6 +81,7 @@ impl Machine {
     /// taken for this one's. All nodes at once, unless rivals were seen: then one node first, the same for all rivals.
     pub(super) fn attempt(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        let is_callers_token = lock.params.token.is_some() && !mutant::is(Mutant::ReusedToken);
         let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
         let (key, ttl_ms, is_staged) = (lock.params.key.clone(), lock.params.ttl_ms, lock.has_rivals);
         if mutant::is(Mutant::ReusedToken) {
@@ -89,6 +90,7 @@ impl Machine {
         lock.attempts_left = lock.attempts_left.map(|left| left.saturating_sub(1));
         let is_fenced = lock.params.fence;
         let mut lease = Lease::attempt(op, key, token, ttl_ms, cx.now);
+        lease.is_callers_token = is_callers_token;
         lease.fencing = is_fenced.then(|| Fencing::new(self.propose_fence(cx.now)));
         let attempt = self.leases.insert(lease);
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };

@@ -1,6 +1,6 @@
 //! What the simulator found, as stories of a few lines.
 
-use super::config::Config;
+use super::config::{Config, RestartGuard};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
 use super::request::{Bytes, Fault, FaultKind, Push, Reply, Request, ServerInfo};
 use super::scripted::{EPOCH_US, Scripted};
@@ -234,4 +234,45 @@ fn an_answer_from_before_a_set_that_is_astray_does_not_excuse_its_release() {
 
 fn fault(text: &str) -> Fault {
     Fault::new(FaultKind::Refused, text)
+}
+
+/// A caller's token, of whose attempts node 0 still owes a release when its connection is lost.
+fn with_a_stray_release(script: &mut Scripted) -> OpKey {
+    let token = Some(Bytes::from(&b"chosen by the caller"[..]));
+    let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..params() }));
+    script.reply(0, Reply::Done);
+    script.reply(1, Reply::Refused(fault("LOADING")));
+    script.reply(2, Reply::Refused(fault("LOADING")));
+    assert!(is_release(script.asked[0].front()));
+    script.down(0);
+    op
+}
+
+#[test]
+fn a_callers_token_is_not_used_where_a_lost_connection_may_still_release_it() {
+    let mut script = Scripted::connected(config());
+    let op = with_a_stray_release(&mut script);
+    script.up(0, "process 0", 86_400, 0);
+    script.pass_ms(400);
+    assert!(is_set(script.asked[1].front()) && is_set(script.asked[2].front()), "the next attempt");
+    assert!(!script.asked[0].iter().any(|request| is_set(Some(request))));
+    for node in [1, 2] {
+        script.reply(node, Reply::Done);
+    }
+    let lease = script.lease(op);
+    extend(&mut script, lease);
+    assert!(!script.asked[0].iter().any(|request| matches!(request, Request::Extend { .. })));
+}
+
+#[test]
+fn a_callers_token_is_used_again_once_its_lost_connection_was_closed_at_the_server() {
+    let closed = ServerInfo { run_id: "process 0".to_owned(), is_previous_closed: true, ..ServerInfo::default() };
+    let restarted = ServerInfo { run_id: "another process".to_owned(), ..ServerInfo::default() };
+    for info in [closed, restarted] {
+        let mut script = Scripted::connected(Config { restart_guard: RestartGuard::Off, ..config() });
+        with_a_stray_release(&mut script);
+        script.up_with(0, info);
+        script.pass_ms(400);
+        assert!(script.asked[0].iter().any(|request| is_set(Some(request))));
+    }
 }

@@ -28,6 +28,8 @@ pub struct Lease {
     pub key: Bytes,
     /// The token of this attempt.
     pub token: Bytes,
+    /// Its caller chose it.
+    pub is_callers_token: bool,
     /// How far it has come.
     pub stage: Stage,
     /// The votes of its attempt.
@@ -69,6 +71,7 @@ impl Lease {
         Lease {
             key,
             token,
+            is_callers_token: false,
             stage: Stage::Attempt(op),
             votes: Round::new(now),
             ttl_ms,
@@ -168,6 +171,7 @@ impl Lease {
         } else {
             upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)
         };
-        Debt { key: self.key.clone(), token: self.token.clone(), void_after_lease_ns }
+        let (key, token) = (self.key.clone(), self.token.clone());
+        Debt { key, token, is_callers_token: self.is_callers_token, void_after_lease_ns }
     }
 }

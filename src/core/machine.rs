@@ -224,6 +224,9 @@ impl Machine {
     /// Otherwise the answer comes, from the node or from the clock.
     pub(super) fn ask(&mut self, now: Now, to: NodeId, request: Request, asker: Asker) -> Option<Fault> {
         let node = &mut self.nodes[to];
+        if let Some(fault) = node.stray_release(now, &request) {
+            return Some(fault);
+        }
         match node.link {
             Link::Up => match node.refusal(now) {
                 Some(fault) => Some(fault),
@@ -312,7 +315,8 @@ impl Machine {
     /// the key of a later one, which inherits the debt until it ends.
     fn user_of(&self, debt: &Debt) -> Option<LeaseKey> {
         let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
-        let mut users = self.leases.iter().filter(|(_, lease)| self.reuses_tokens && is_it(lease));
+        let is_needed = self.reuses_tokens && !mutant::is(Mutant::DebtNotInherited);
+        let mut users = self.leases.iter().filter(|(_, lease)| is_needed && is_it(lease));
         users.next().map(|(key, _)| key)
     }
 

@@ -86,10 +86,14 @@ pub enum Mutant {
     EveryCounterCredible,
     /// An extension does not carry the counter along.
     ExtensionLeavesCounter,
+    /// A token is used again where the server may still execute its earlier release.
+    StrayIgnored,
+    /// What an earlier attempt owed is sent although a later one has the same token.
+    DebtNotInherited,
 }
 
 /// All of them.
-pub const ALL: [Mutant; 40] = [
+pub const ALL: [Mutant; 42] = [
     Mutant::QuorumMinusOne,
     Mutant::EvenQuorum,
     Mutant::ValidFromAnswer,
@@ -130,6 +134,8 @@ pub const ALL: [Mutant; 40] = [
     Mutant::NobodyRaised,
     Mutant::EveryCounterCredible,
     Mutant::ExtensionLeavesCounter,
+    Mutant::StrayIgnored,
+    Mutant::DebtNotInherited,
 ];
 
 #[cfg(feature = "mutants")]

@@ -25,6 +25,14 @@ const HOPELESS_NS: u64 = 5_000 * NS_PER_MS;
 /// Pause before a release is tried again that the server refused (BUSY, READONLY, …).
 const DEBT_RETRY_NS: u64 = 1_000 * NS_PER_MS;
 
+/// Most releases of callers' tokens that are remembered because a server may still execute them. The oldest of more than
+/// these was sent so many connections ago that it has been.
+const STRAYS_MAX: usize = 1_024;
+
+/// So long after the end of a connection nothing of it is on its way any more (RFC 9293, maximum segment lifetime), and
+/// a server that is not suspect has executed what had arrived.
+const SEGMENT_LIFETIME_NS: u64 = 120_000 * NS_PER_MS;
+
 /// A moment that does not come. Not `None` where it is compared all the time: the compiler then looks at what is not
 /// there before it asks whether it is, which is sound, but not to valgrind.
 const NEVER: u64 = u64::MAX;
@@ -83,6 +91,8 @@ pub struct Debt {
     pub key: Bytes,
     /// The token whose key must go.
     pub token: Bytes,
+    /// The caller chose the token and may use it again.
+    pub is_callers_token: bool,
     /// After this lease time the key cannot exist any more. `u64::MAX` where a request is unaccounted for: a SET in
     /// a stopped server's socket buffer starts its key's life when the server goes on.
     pub void_after_lease_ns: u64,
@@ -94,8 +104,20 @@ impl Debt {
     pub fn renewed(&self, queued: Now, now: Now) -> Debt {
         let since_ns = now.lease_ns.saturating_sub(queued.lease_ns);
         let void_after_lease_ns = self.void_after_lease_ns.saturating_add(since_ns);
-        Debt { key: self.key.clone(), token: self.token.clone(), void_after_lease_ns }
+        Debt { void_after_lease_ns, ..self.clone() }
     }
+}
+
+/// A release that was sent on a connection that is gone. Unless the server has closed that connection, it may execute
+/// the release some time later, and delete a key that was set with the same token meanwhile.
+#[derive(Debug)]
+struct Stray {
+    /// Which connection it was, counted from 1.
+    connection: u64,
+    /// When it ended, on the wait clock.
+    lost_mono_ns: u64,
+    key: Bytes,
+    token: Bytes,
 }
 
 /// A request on its way, or waiting for the connection.
@@ -150,6 +172,8 @@ pub struct Node {
     pub parked: VecDeque<Parked>,
     /// Releases that were not confirmed on a connection that is gone.
     pub debts: VecDeque<Debt>,
+    /// Releases of callers' tokens that the server may still execute, oldest first.
+    strays: VecDeque<Stray>,
     /// When a connection could last not be made, on the wait clock.
     dial_failed_mono_ns: Option<u64>,
     /// When releases that the server refused are tried again on the same connection.
@@ -178,6 +202,7 @@ impl Node {
             unsent: 0,
             parked: VecDeque::new(),
             debts: VecDeque::new(),
+            strays: VecDeque::new(),
             dial_failed_mono_ns: None,
             debts_due_mono_ns: NEVER,
             connections: 0,
@@ -207,6 +232,11 @@ impl Node {
 
     /// The connection is ready.
     pub fn connected(&mut self, info: ServerInfo) {
+        let is_other_process = info.run_id != self.run_id;
+        self.strays.retain(|stray| {
+            let was_closed = info.is_previous_closed && stray.connection == self.connections;
+            !was_closed && !is_other_process
+        });
         self.link = Link::Up;
         self.run_id = info.run_id;
         self.tracks = info.can_track;
@@ -281,6 +311,11 @@ impl Node {
             if let Asker::Release { debt, .. } = &pending.asker
                 && !mutant::is(Mutant::ReleaseForgotten)
             {
+                if debt.is_callers_token {
+                    let (key, token) = (debt.key.clone(), debt.token.clone());
+                    let (connection, lost_mono_ns) = (self.connections, now.mono_ns);
+                    self.strays.push_back(Stray { connection, lost_mono_ns, key, token });
+                }
                 let mut debt = debt.renewed(pending.queued, now);
                 if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
                     debt.void_after_lease_ns = u64::MAX;
@@ -288,6 +323,8 @@ impl Node {
                 self.owe(now, debt);
             }
         }
+        let too_many = self.strays.len().saturating_sub(STRAYS_MAX);
+        self.strays.drain(..too_many);
         (in_flight, std::mem::take(&mut self.parked))
     }
 
@@ -327,6 +364,23 @@ impl Node {
         }
         let is_full = self.in_flight.len() >= IN_FLIGHT_MAX || self.obligations() >= OBLIGATIONS_MAX;
         is_full.then(|| Fault::new(FaultKind::Refused, "too many unanswered requests"))
+    }
+
+    /// Why this key is not to be given life here just now.
+    #[must_use]
+    pub fn stray_release(&self, now: Now, request: &Request) -> Option<Fault> {
+        let (Request::Set { key, token, .. }
+        | Request::SetFenced { key, token, .. }
+        | Request::Extend { key, token, .. }
+        | Request::ExtendFenced { key, token, .. }) = request
+        else {
+            return None;
+        };
+        let may_come = |stray: &Stray| now.mono_ns.saturating_sub(stray.lost_mono_ns) < SEGMENT_LIFETIME_NS;
+        let may_delete = |stray: &Stray| stray.token == *token && stray.key == *key && may_come(stray);
+        let is_astray = self.strays.iter().any(may_delete) && !mutant::is(Mutant::StrayIgnored);
+        let why = "may still execute an earlier release with this token, from a connection that was lost";
+        is_astray.then(|| Fault::new(FaultKind::Refused, why))
     }
 
     /// Since when the oldest request waits for its answer.

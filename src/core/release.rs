@@ -58,7 +58,8 @@ impl Machine {
         let ttl_ms = self.config.max_ttl_ms.unwrap_or(UNKNOWN_TTL_MS);
         let void_after_lease_ns = upper_bound(cx.now.lease_ns, ttl_ms, self.config.drift_ppm);
         for node in 0..self.nodes.len() {
-            let debt = Debt { key: key.clone(), token: token.clone(), void_after_lease_ns };
+            let (key, token) = (key.clone(), token.clone());
+            let debt = Debt { key, token, is_callers_token: true, void_after_lease_ns };
             self.ask_release(cx, op, node, debt);
         }
         self.hint_released(key);

@@ -214,6 +214,9 @@ pub struct ServerInfo {
     pub is_replica: bool,
     /// `maxmemory_policy`, empty where hidden.
     pub maxmemory_policy: String,
+    /// The connection that was given up before this one was closed at the server too: what was sent on it and not executed
+    /// by now never will be.
+    pub is_previous_closed: bool,
     /// Invalidation pushes can be asked for (RESP3 and `CLIENT TRACKING ON OPTIN` accepted).
     pub can_track: bool,
 }

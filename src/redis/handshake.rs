@@ -117,6 +117,8 @@ enum Step {
     Select,
     /// Nice to have; its reply changes nothing.
     Courtesy,
+    /// How many connections were closed; none, where that had happened before.
+    Kill,
     Tracking,
     ClientInfo,
     InfoServer,
@@ -263,7 +265,7 @@ impl Handshake {
         });
         if let Some(previous) = previous {
             let id = previous.client_id.to_string();
-            self.ask(out, Step::Courtesy, &["CLIENT", "KILL", "ID", &id, "ADDR", &previous.addr]);
+            self.ask(out, Step::Kill, &["CLIENT", "KILL", "ID", &id, "ADDR", &previous.addr]);
         }
         // Asking by doing is the only question that no renamed command, ACL or disguise answers wrongly; older servers
         // are spared it, since they count and log errors.
@@ -344,6 +346,7 @@ impl Handshake {
                 return Err(protocol(format!("not an answer to {step:?}")));
             }
             Step::Auth | Step::Select | Step::Courtesy => {}
+            Step::Kill => self.info.is_previous_closed = matches!(value, Value::Int(_)),
             Step::Tracking => self.info.can_track = self.is_resp3 && value == Value::Okay,
             Step::ClientInfo => self.client = text(value).as_deref().and_then(client),
             Step::InfoServer | Step::InfoReplication | Step::InfoMemory => {

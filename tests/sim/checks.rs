@@ -140,6 +140,15 @@ impl World {
         self.is_exposed(token) && self.backing(resource, token, self.now) < self.quorum()
     }
 
+    /// A server has deleted a key on request: not from under its holder.
+    pub fn check_deletion(&mut self, token: TokenId) {
+        let client = token.client;
+        let held = self.clients[client].claims.iter().rposition(|claim| claim.token == token);
+        if let Some(at) = held.filter(|_| self.clients[client].is_alive) {
+            self.check_backing(client, at);
+        }
+    }
+
     fn check_backing(&mut self, client: usize, at: usize) {
         let claim = self.clients[client].claims[at];
         let of = &self.clients[client];

@@ -119,6 +119,8 @@ pub struct Knobs {
     pub do_clocks_agree: bool,
     /// Once in so many locks a fencing token is asked for; 0: never.
     pub fence_one_in: u64,
+    /// Once in so many locks the caller has a token of its own, for all attempts; 0: never.
+    pub own_token_one_in: u64,
     pub waits_ms: [u64; 2],
     /// One-way delay of a message on a good day.
     pub delay_ns: u64,
@@ -195,6 +197,7 @@ impl Knobs {
             max_ttl_ms,
             do_clocks_agree,
             fence_one_in: rng.pick(&[0, 1, 3]),
+            own_token_one_in: rng.pick(&[0, 12, 12, 1]),
             ttls_ms: [ttl_ms / rng.pick(&[1, 1, 3]), ttl_ms],
             waits_ms: [timeout_ms, rng.pick(&[100, 400, 1_500])],
             delay_ns: rng.pick(&[50_000, 200_000, 1_000_000]),

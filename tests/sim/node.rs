@@ -126,9 +126,9 @@ impl Node {
             // As servers reckon it: the difference of two readings of a clock that somebody may have set in between.
             uptime_s: (self.time_us(now_ns) / US_PER_S).saturating_sub(self.started_us / US_PER_S),
             time_us: self.time_us(now_ns),
-            is_replica: false,
             maxmemory_policy: if self.is_evicting { "allkeys-lru" } else { "noeviction" }.to_owned(),
             can_track: true,
+            ..ServerInfo::default()
         }
     }
 

@@ -1,6 +1,6 @@
 //! What travels between clients and servers, and what servers do with it: execute, answer, announce changes.
 
-use redlock::core::request::{Push, Request};
+use redlock::core::request::{Push, Request, ServerInfo};
 use redlock::core::time::NS_PER_MS;
 
 use crate::net::{ConnId, Item, Message};
@@ -88,10 +88,11 @@ impl World {
         let node = self.conns[conn].node;
         match item {
             Item::Hello { kill } => {
-                if let Some(killed) = kill.filter(|_| self.knobs.can_kill) {
+                let killed = kill.filter(|_| self.knobs.can_kill);
+                if let Some(killed) = killed {
                     self.conns[killed].forget_at_server();
                 }
-                let info = self.nodes[node].info(self.now);
+                let info = ServerInfo { is_previous_closed: killed.is_some(), ..self.nodes[node].info(self.now) };
                 self.answer(conn, Message::Welcome(Box::new(info)));
             }
             Item::Goodbye => self.conns[conn].forget_at_server(),
@@ -126,6 +127,9 @@ impl World {
                 Change::Extended => fate.extended_ns[node] = now,
             }
             self.invalidate(node, 1 << resource);
+            if change == Change::Deleted {
+                self.check_deletion(token);
+            }
         }
     }
 

@@ -141,6 +141,7 @@ fn without_credentials_everything_goes_in_one_segment() {
                 time_us: 5_000_017,
                 is_replica: false,
                 maxmemory_policy: "lru".into(),
+                is_previous_closed: false,
                 can_track: true,
             },
             dialect: Dialect::LUA,
@@ -295,17 +296,18 @@ fn the_connection_given_up_is_killed_only_at_the_same_process() {
     let previous = |run_id: &str| Identity { client_id: 3, addr: "10.0.0.1:99".into(), run_id: run_id.into() };
     for (run_id, is_killed) in [("r1", true), ("r2", false), ("", false)] {
         let mut peer = Peer::new("redis_version:9.0.0\r\n");
-        run(&login(), Some(&previous(run_id)), |command| peer.answer(command)).unwrap();
+        let greeting = run(&login(), Some(&previous(run_id)), |command| peer.answer(command)).unwrap();
+        assert_eq!(greeting.info.is_previous_closed, is_killed);
         let kill = peer.heard.iter().position(|command| command == "CLIENT KILL ID 3 ADDR 10.0.0.1:99");
         let probe = peer.heard.iter().position(|command| command.starts_with("DELEX")).unwrap();
         assert_eq!(kill.is_some(), is_killed, "{run_id}");
         assert!(kill.is_none_or(|kill| kill < probe));
     }
     let refuse = |command: &str| match command {
-        _ if command.starts_with("CLIENT KILL") => "-ERR No such client\r\n".into(),
+        _ if command.starts_with("CLIENT KILL") => "-NOPERM no\r\n".into(),
         _ => Peer::new("redis_version:7.0.15\r\n").answer(command),
     };
-    assert!(run(&login(), Some(&previous("r1")), refuse).is_ok());
+    assert!(!run(&login(), Some(&previous("r1")), refuse).unwrap().info.is_previous_closed);
 }
 
 #[test]
