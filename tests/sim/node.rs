@@ -275,10 +275,13 @@ impl Node {
     /// What a granted lock makes of the resource's counter.
     fn count(&mut self, resource: u8, proposal: u64, time_us: u64) -> u64 {
         let known = self.counters.iter().find(|(of, _)| *of == resource).map(|(_, counter)| *counter);
-        let adds = !matches!(self.script_fault, Some(ScriptFault::CounterStands | ScriptFault::CounterRepeats));
-        let is_proposal_ignored = known.is_some() && self.script_fault == Some(ScriptFault::CounterStands);
-        let counter = known.map_or(time_us, |counter| counter + u64::from(adds));
-        let counter = if is_proposal_ignored { counter } else { counter.max(proposal) };
+        let stands = self.script_fault == Some(ScriptFault::CounterStands);
+        let repeats = self.script_fault == Some(ScriptFault::CounterRepeats);
+        let counter = match known {
+            Some(counter) if stands => counter,
+            Some(counter) => proposal.max(counter + u64::from(!repeats)),
+            None => proposal.max(time_us),
+        };
         self.counters.retain(|(of, _)| *of != resource);
         self.counters.push((resource, counter));
         counter

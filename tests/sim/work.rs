@@ -69,8 +69,13 @@ impl World {
             1 => None,
             _ => Some(self.rng.spread(least, most.max(least))),
         };
-        let own_token = self.rng.one_in(self.knobs.own_token_one_in).then(|| self.clients[client].chance.fresh());
-        let can_fence = self.knobs.do_clocks_agree || self.clients[client].knobs.config.max_ttl_ms.is_none();
+        let has_max_ttl = self.clients[client].knobs.config.max_ttl_ms.is_some();
+        let can_fence = self.knobs.do_clocks_agree || !has_max_ttl;
+        let fence = can_fence && self.rng.one_in(self.knobs.fence_one_in);
+        // A connection that the server cannot be asked to close bars a token for minutes, in which clocks drift apart.
+        let can_choose = self.knobs.can_kill || !(fence && has_max_ttl);
+        let chooses = can_choose && self.rng.one_in(self.knobs.own_token_one_in);
+        let own_token = chooses.then(|| self.clients[client].chance.fresh());
         let params = LockParams {
             key: key_of(resource),
             ttl_ms: self.ttl_ms(),
@@ -81,7 +86,7 @@ impl World {
             auto_extend: self.rng.one_in(5),
             max_hold_ms: self.rng.one_in(2).then(|| self.rng.between(1, 3 * self.knobs.ttls_ms[1])),
             watch: self.rng.one_in(4),
-            fence: can_fence && self.rng.one_in(self.knobs.fence_one_in),
+            fence,
         };
         if params.auto_extend || params.watch {
             // From now on a thread of the library minds the sockets.
