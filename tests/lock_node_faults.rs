@@ -67,6 +67,13 @@ fn a_late_set_is_removed_when_the_connection_was_given_up_in_between() {
 
 #[test]
 fn a_set_delayed_by_the_network_is_not_executed_after_its_release() {
+    // The connection is given up because nothing is heard, or something in between ends it towards the client.
+    for is_hung_up in [false, true] {
+        a_delayed_set_is_not_executed(is_hung_up);
+    }
+}
+
+fn a_delayed_set_is_not_executed(is_hung_up: bool) {
     let cluster = Cluster::start(3);
     let proxy = Proxy::to(cluster[0].port());
     let urls = [proxy.url(), cluster[1].url(), cluster[2].url()];
@@ -77,6 +84,9 @@ fn a_set_delayed_by_the_network_is_not_executed_after_its_release() {
     let delayed_until = Instant::now() + Duration::from_millis(3_000);
     thread::sleep(Duration::from_millis(50));
     proxy.delay_to_server(0);
+    if is_hung_up {
+        proxy.hang_up();
+    }
     let is_paid = || up_count(&handle) == 3 && debts(&handle) == 0;
     assert!(wait_for(Duration::from_secs(2), || up_count(&handle) < 3), "the delayed node is noticed");
     assert!(wait_for(Duration::from_secs(2), is_paid), "a new connection pays the release");

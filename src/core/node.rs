@@ -399,23 +399,6 @@ impl Node {
         is_astray.then(|| Fault::new(FaultKind::Refused, why))
     }
 
-    /// Why this key is not to be given life here just now.
-    #[must_use]
-    pub fn stray_release(&self, now: Now, request: &Request) -> Option<Fault> {
-        let (Request::Set { key, token, .. }
-        | Request::SetFenced { key, token, .. }
-        | Request::Extend { key, token, .. }
-        | Request::ExtendFenced { key, token, .. }) = request
-        else {
-            return None;
-        };
-        let may_come = |stray: &Stray| now.mono_ns.saturating_sub(stray.lost_mono_ns) < SEGMENT_LIFETIME_NS;
-        let may_delete = |stray: &Stray| stray.token == *token && stray.key == *key && may_come(stray);
-        let is_astray = self.strays.iter().any(may_delete) && !mutant::is(Mutant::StrayIgnored);
-        let why = "may still execute an earlier release with this token, from a connection that was lost";
-        is_astray.then(|| Fault::new(FaultKind::Refused, why))
-    }
-
     /// Since when the oldest request waits for its answer.
     #[must_use]
     pub fn silent_since(&self) -> Option<u64> {

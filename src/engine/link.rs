@@ -163,13 +163,7 @@ impl Link {
         match stream.read(&mut self.incoming)? {
             Read::Data { more } => Ok(more),
             Read::Empty => Ok(false),
-            Read::Eof => {
-                self.abandoned = None;
-                if let Phase::Ready { identity, .. } = &mut self.phase {
-                    *identity = None;
-                }
-                Err(Fault::new(FaultKind::Unreachable, "connection closed by the server"))
-            }
+            Read::Eof => Err(Fault::new(FaultKind::Unreachable, "connection closed by the server")),
         }
     }
 

@@ -41,6 +41,7 @@ struct Shared {
     ended: AtomicBool,
     is_refusing: AtomicBool,
     resets: AtomicU64,
+    hang_ups: AtomicU64,
     open: AtomicUsize,
     accepted: AtomicU64,
     to_server: Direction,
@@ -153,6 +154,11 @@ impl Proxy {
         assert!(wait_for(Duration::from_secs(2), gone), "{old} connections do not end");
     }
 
+    /// Ends every connection towards its client alone (FIN): what is on its way to the server still arrives there.
+    pub fn hang_up(&self) {
+        self.shared.hang_ups.fetch_add(1, SeqCst);
+    }
+
     /// Resets new connections as soon as they are accepted, until set to false.
     pub fn refuse_new(&self, is_refusing: bool) {
         self.shared.is_refusing.store(is_refusing, SeqCst);
@@ -227,10 +233,13 @@ fn carry(client: &TcpStream, server: &TcpStream, shared: &Shared) {
         let _ = stream.set_nodelay(true);
         let _ = stream.set_nonblocking(true);
     }
-    let resets = shared.resets.load(SeqCst);
+    let (resets, hang_ups) = (shared.resets.load(SeqCst), shared.hang_ups.load(SeqCst));
     thread::scope(|scope| {
-        let there = scope.spawn(|| pump(client, server, &shared.to_server, shared, resets));
-        let back = pump(server, client, &shared.to_client, shared, resets);
+        let there = scope.spawn(|| pump(client, server, &shared.to_server, || shared.is_over(resets)));
+        let back = pump(server, client, &shared.to_client, || {
+            let hung_up = (shared.hang_ups.load(SeqCst) != hang_ups).then_some(Ending::Closed);
+            shared.is_over(resets).or(hung_up)
+        });
         let there = there.join().unwrap_or(Ending::Reset);
         if matches!((there, back), (Ending::Reset, _) | (_, Ending::Reset)) {
             linger_zero(client);
@@ -240,20 +249,35 @@ fn carry(client: &TcpStream, server: &TcpStream, shared: &Shared) {
 }
 
 enum Ending {
-    /// The sender closed, and everything it sent was delivered.
+    /// The sender closed, and everything it sent was delivered; or it is made to look so.
     Closed,
     Reset,
 }
 
-fn pump(mut from: &TcpStream, mut to: &TcpStream, direction: &Direction, shared: &Shared, resets: u64) -> Ending {
+impl Shared {
+    /// Whether connections that were made before this reset are over.
+    fn is_over(&self, resets: u64) -> Option<Ending> {
+        (self.ended.load(SeqCst) || self.resets.load(SeqCst) != resets).then_some(Ending::Reset)
+    }
+}
+
+fn pump(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    direction: &Direction,
+    is_over: impl Fn() -> Option<Ending>,
+) -> Ending {
     let mut held: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     let mut held_bytes = 0;
     let mut ending = None;
     let mut seen = direction.injected.lock().unwrap_or_else(PoisonError::into_inner).serial;
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        if shared.ended.load(SeqCst) || shared.resets.load(SeqCst) != resets {
-            return Ending::Reset;
+        if let Some(ending) = is_over() {
+            if matches!(ending, Ending::Closed) {
+                let _ = to.shutdown(Shutdown::Write);
+            }
+            return ending;
         }
         if ending.is_none() && held_bytes < MAX_HELD_BYTES {
             match from.read(&mut buffer) {
