@@ -44,7 +44,7 @@ pub const REDLOCK_GUARD_OFF: i32 = 0;
 /// default.
 pub const REDLOCK_GUARD_SEEN: i32 = 1;
 /// redlock_options_set_restart_guard(): a node votes only when it has certainly been running for max_ttl_ms:
-/// this handle has known it for so long, or it says so and its clock is within 500 ms of the nodes' median. A
+/// this handle has known it for so long, or it says so and its clock agrees with a quorum of clocks to 500 ms. A
 /// node whose maxmemory-policy evicts keys, or that hides INFO, is refused. Needs max_ttl_ms.
 pub const REDLOCK_GUARD_STRICT: i32 = 2;
 

@@ -129,7 +129,10 @@ pub unsafe extern "C" fn redlock_request_set_retries(
 }
 
 /// A token of one's own instead of a fresh one per attempt; NULL for fresh ones (the default). It must differ
-/// from every other token that is in use for this resource anywhere: a token used twice makes two holders one.
+/// from every other token that is in use for this resource anywhere: a token used twice makes two holders one, and
+/// a release that is still on its way deletes the key of the next who uses it. Where a connection was lost with a
+/// release under way and the server does not permit CLIENT KILL, this handle gets no vote there for the token for two
+/// minutes; another process that uses the token again must wait as long by itself.
 /// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_request_set_token(
@@ -171,10 +174,11 @@ pub unsafe extern "C" fn redlock_request_set_token_bytes(
 ///
 /// Tokens grow, whatever the clocks say, as long as the nodes keep their counters. Where one is lost (restart
 /// without data, a day without use), the server's time takes its place: then tokens grow as long as the servers'
-/// clocks agree within max_ttl_ms and restarted nodes are guarded (redlock_options_set_restart_guard()). A node
-/// whose clock or counter is ahead of the nodes' median by more than max_ttl_ms (10 s where that is not set) gets
-/// no vote: one wrong clock would otherwise set the counter for ever. After FLUSH nothing is promised. Release by
-/// redlock_unlock_token() is as good as any; extension by redlock_extend_token() does not lengthen the counters' life.
+/// clocks agree within max_ttl_ms less 0.1 s (clients read them to within that) and restarted nodes are guarded
+/// (redlock_options_set_restart_guard()). A node whose clock or counter is ahead of the nodes' median by more than
+/// max_ttl_ms (10 s where that is not set) gets no vote: one wrong clock would otherwise set the counter for ever.
+/// After FLUSH nothing is promised. Release by redlock_unlock_token() is as good as any; extension by
+/// redlock_extend_token() does not lengthen the counters' life.
 ///
 /// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
 /// +pexpire on the key and on the counter. Since 0.1.0.
