@@ -641,8 +641,8 @@ redlock_status_t redlock_options_set_client_name(redlock_options_t *options, con
 /// Which protocol is spoken: one of the REDLOCK_PROTOCOL_ values. Default REDLOCK_PROTOCOL_AUTO. Since 0.1.0.
 redlock_status_t redlock_options_set_protocol(redlock_options_t *options, int32_t protocol);
 
-/// 1: commands that compare and delete by themselves are preferred where the server has them (the default). 0:
-/// scripts are used always. Since 0.1.0.
+/// 1: keys are deleted by a command that compares where the server has one, DELEX or DELIFEQ (the default). 0: by
+/// script always. Locks are extended, and fencing tokens given, by script always. Since 0.1.0.
 redlock_status_t redlock_options_set_lua_free(redlock_options_t *options, int32_t lua_free);
 
 // == Errors

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use redlock::core::request::{Bytes, Request, RequestKind};
 use redlock::redis::command::Encoder;
-use redlock::redis::dialect::{DeleteBy, Dialect, ExtendBy};
+use redlock::redis::dialect::Dialect;
 use redlock::redis::frame::Cutter;
 use redlock::redis::reply::{Incoming, classify};
 
@@ -45,12 +45,12 @@ fn requests_are_written_without_allocating() {
     let requests = [
         Request::Set { key: key.clone(), token: token.clone(), ttl_ms: 10_000 },
         Request::Release { key: key.clone(), token: token.clone() },
-        Request::Extend { key: key.clone(), token, ttl_ms: 10_000, largest_ttl_ms: 20_000 },
+        Request::Extend { key: key.clone(), token, ttl_ms: 10_000 },
         Request::Track,
         Request::Remaining { key: key.clone() },
         Request::Holder { key },
     ];
-    let dialects = [Dialect::LUA, Dialect { delete: DeleteBy::DelexIfeq, extend: ExtendBy::SetIfeq }];
+    let dialects = [Dialect::Lua, Dialect::DelexIfeq];
     let (mut encoder, mut out) = (Encoder::new(), Vec::new());
     let mut encode_all = || {
         for dialect in dialects {
@@ -79,7 +79,7 @@ fn frequent_replies_are_understood_without_allocating() {
     let allocations = count(|| {
         for (kind, frame) in frames {
             assert_eq!(cutter.cut(frame), Ok(Some(frame.len())));
-            assert!(matches!(classify(Some(kind), Dialect::LUA, frame), Ok(Incoming::Reply(_))));
+            assert!(matches!(classify(Some(kind), frame), Ok(Incoming::Reply(_))));
         }
     });
     assert_eq!(allocations, 0);

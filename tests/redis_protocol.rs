@@ -65,7 +65,7 @@ impl Connection {
             received: Vec::new(),
             cutter: Cutter::new(),
             encoder: Encoder::new(),
-            dialect: Dialect::LUA,
+            dialect: Dialect::Lua,
             pushes: Vec::new(),
         }
     }
@@ -111,7 +111,7 @@ impl Connection {
 
     fn next(&mut self, awaited: Option<RequestKind>) -> Option<Reply> {
         let frame = self.frame().unwrap();
-        match classify(awaited, self.dialect, &frame).unwrap() {
+        match classify(awaited, &frame).unwrap() {
             Incoming::Reply(reply) => Some(reply),
             Incoming::Push(pushes) => {
                 self.pushes.extend(pushes);
@@ -143,7 +143,7 @@ fn release(key: &str, token: &str) -> Request {
 }
 
 fn extend(key: &str, token: &str, ttl_ms: u64) -> Request {
-    Request::Extend { key: bytes(key), token: bytes(token), ttl_ms, largest_ttl_ms: ttl_ms }
+    Request::Extend { key: bytes(key), token: bytes(token), ttl_ms }
 }
 
 fn remaining_ms(connection: &mut Connection, key: &str) -> u64 {
@@ -198,7 +198,7 @@ fn the_greeting_tells_who_both_sides_are() {
     assert!(!greeting.info.is_replica);
     assert!(greeting.info.can_track);
     assert_eq!(greeting.info.maxmemory_policy, "allkeys-lru");
-    assert_eq!(greeting.dialect, Dialect::LUA);
+    assert_eq!(greeting.dialect, Dialect::Lua);
     let info = node.raw(&["CLIENT", "INFO"]);
     for part in [format!("id={} ", identity.client_id), "name=protocol-test ".into(), "db=3 ".into(), "resp=3".into()] {
         assert!(info.contains(&part), "{part} in {info}");
@@ -362,7 +362,7 @@ fn a_busy_server_refuses_for_now() {
     assert_refused(node.ask(&release("k", "t")), "BUSY ");
     assert_eq!(node.raw(&["SCRIPT", "KILL"]), "+OK\r\n");
     let killed = busy.frame().unwrap();
-    let reply = classify(Some(RequestKind::Release), Dialect::LUA, &killed);
+    let reply = classify(Some(RequestKind::Release), &killed);
     assert!(matches!(reply, Ok(Incoming::Reply(Reply::Unclear(_)))), "{reply:?}");
 }
 

@@ -55,7 +55,7 @@ impl Machine {
         let op = self.begin_extension(cx.now, None, ttl_ms, false);
         for node in 0..self.nodes.len() {
             let (key, token) = (key.clone(), token.clone());
-            let request = Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms };
+            let request = Request::Extend { key, token, ttl_ms };
             self.ask_extension(cx.now, op, node, request, None, ttl_ms);
         }
         self.judge_extension(cx, op);

@@ -97,7 +97,7 @@ impl Lease {
     pub fn extend_request(&self, ttl_ms: u64) -> Request {
         let (key, token) = (self.key.clone(), self.token.clone());
         match self.fence().filter(|_| !mutant::is(Mutant::ExtensionLeavesCounter)) {
-            None => Request::Extend { key, token, ttl_ms, largest_ttl_ms: self.largest_ttl_ms },
+            None => Request::Extend { key, token, ttl_ms },
             Some(fence) => Request::ExtendFenced { key, token, ttl_ms, fence },
         }
     }

@@ -54,8 +54,6 @@ pub enum Request {
         token: Bytes,
         /// The wanted remaining life in milliseconds.
         ttl_ms: u64,
-        /// The largest life ever asked for with this token, for servers whose command cannot say "only upward".
-        largest_ttl_ms: u64,
     },
     /// [`Request::Extend`] and, where the key is ours, raise the counter to `fence` unless it is more already:
     /// [`Reply::Done`] or [`Reply::Not`].

@@ -290,12 +290,9 @@ impl Link {
         }
     }
 
-    /// What the classification of replies depends on.
-    pub(crate) fn dialect(&self) -> Option<Dialect> {
-        match &self.phase {
-            Phase::Ready { dialect, .. } => Some(*dialect),
-            _ => None,
-        }
+    /// Whether what arrives are answers to requests.
+    pub(crate) fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready { .. })
     }
 
     /// What to poll for.

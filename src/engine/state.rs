@@ -259,15 +259,15 @@ impl State {
 
     /// Understands the complete frames that have arrived.
     fn understand(&mut self, now: Now, node: NodeId) -> Result<(), Fault> {
-        if self.links[node].dialect().is_none()
+        if !self.links[node].is_ready()
             && let Some(event) = self.links[node].continue_handshake()?
         {
             self.on_event(now, node, event);
         }
-        while let Some(dialect) = self.links[node].dialect() {
+        while self.links[node].is_ready() {
             let link = &mut self.links[node];
             let Some(frame_end) = link.next_frame()? else { break };
-            let incoming = classify(self.machine.awaited(node), dialect, link.frame(frame_end))?;
+            let incoming = classify(self.machine.awaited(node), link.frame(frame_end))?;
             link.consume(frame_end);
             match incoming {
                 Incoming::Reply(reply) => self.step(now, Input::Reply { node, reply }),

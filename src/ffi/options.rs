@@ -414,8 +414,8 @@ pub unsafe extern "C" fn redlock_options_set_protocol(
     unsafe { set(options, change) }
 }
 
-/// 1: commands that compare and delete by themselves are preferred where the server has them (the default). 0:
-/// scripts are used always. Since 0.1.0.
+/// 1: keys are deleted by a command that compares where the server has one, DELEX or DELIFEQ (the default). 0: by
+/// script always. Locks are extended, and fencing tokens given, by script always. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_options_set_lua_free(
     options: *mut redlock_options_t,

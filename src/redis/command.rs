@@ -2,7 +2,7 @@
 
 use ::redis::Cmd;
 
-use super::dialect::{DeleteBy, Dialect, ExtendBy};
+use super::dialect::Dialect;
 use super::{counter, scripts};
 use crate::core::request::{HOLDER_BYTES, Request};
 
@@ -53,26 +53,20 @@ impl Encoder {
                 command.arg("EVAL").arg(script).arg("2").arg(&key[..]).arg(&self.counter[..]);
                 command.arg(&token[..]).arg(*ttl_ms).arg(*number).arg(counter::life_ms(*ttl_ms));
             }
-            Request::Release { key, token } => match dialect.delete {
-                DeleteBy::Script => {
+            Request::Release { key, token } => match dialect {
+                Dialect::Lua => {
                     command.arg("EVAL").arg(scripts::RELEASE).arg("1").arg(&key[..]).arg(&token[..]);
                 }
-                DeleteBy::DelexIfeq => {
+                Dialect::DelexIfeq => {
                     command.arg("DELEX").arg(&key[..]).arg("IFEQ").arg(&token[..]);
                 }
-                DeleteBy::DelIfeq => {
+                Dialect::DelIfeq => {
                     command.arg("DELIFEQ").arg(&key[..]).arg(&token[..]);
                 }
             },
-            Request::Extend { key, token, ttl_ms, largest_ttl_ms } => match dialect.extend {
-                ExtendBy::Script => {
-                    command.arg("EVAL").arg(scripts::EXTEND).arg("1").arg(&key[..]).arg(&token[..]).arg(*ttl_ms);
-                }
-                ExtendBy::SetIfeq => {
-                    let ttl_ms = *ttl_ms.max(largest_ttl_ms);
-                    command.arg("SET").arg(&key[..]).arg(&token[..]).arg("IFEQ").arg(&token[..]).arg("PX").arg(ttl_ms);
-                }
-            },
+            Request::Extend { key, token, ttl_ms } => {
+                command.arg("EVAL").arg(scripts::EXTEND).arg("1").arg(&key[..]).arg(&token[..]).arg(*ttl_ms);
+            }
             Request::Track => {
                 command.arg("CLIENT").arg("CACHING").arg("YES");
             }
@@ -94,8 +88,7 @@ mod tests {
     use super::*;
     use crate::core::request::Bytes;
 
-    const LUA_FREE_REDIS: Dialect = Dialect { delete: DeleteBy::DelexIfeq, extend: ExtendBy::SetIfeq };
-    const LUA_FREE_VALKEY: Dialect = Dialect { delete: DeleteBy::DelIfeq, extend: ExtendBy::SetIfeq };
+    const DIALECTS: [Dialect; 3] = [Dialect::Lua, Dialect::DelexIfeq, Dialect::DelIfeq];
 
     fn bytes(text: &str) -> Bytes {
         text.as_bytes().into()
@@ -116,24 +109,23 @@ mod tests {
     #[test]
     fn set_is_conditional_and_expires() {
         let request = Request::Set { key: bytes("k"), token: bytes("t"), ttl_ms: 10_000 };
-        assert_eq!(said(&request, Dialect::LUA), "SET k t NX PX 10000");
+        assert_eq!(said(&request, Dialect::Lua), "SET k t NX PX 10000");
     }
 
     #[test]
     fn release_compares_before_it_deletes_in_every_dialect() {
         let request = Request::Release { key: bytes("k"), token: bytes("t") };
-        assert_eq!(said(&request, Dialect::LUA), format!("EVAL {} 1 k t", scripts::RELEASE));
-        assert_eq!(said(&request, LUA_FREE_REDIS), "DELEX k IFEQ t");
-        assert_eq!(said(&request, LUA_FREE_VALKEY), "DELIFEQ k t");
+        assert_eq!(said(&request, Dialect::Lua), format!("EVAL {} 1 k t", scripts::RELEASE));
+        assert_eq!(said(&request, Dialect::DelexIfeq), "DELEX k IFEQ t");
+        assert_eq!(said(&request, Dialect::DelIfeq), "DELIFEQ k t");
     }
 
     #[test]
-    fn extension_without_a_script_never_sends_less_than_the_largest_ttl() {
-        let extend =
-            |ttl_ms, largest_ttl_ms| Request::Extend { key: bytes("k"), token: bytes("t"), ttl_ms, largest_ttl_ms };
-        assert_eq!(said(&extend(5, 9), Dialect::LUA), format!("EVAL {} 1 k t 5", scripts::EXTEND));
-        assert_eq!(said(&extend(5, 9), LUA_FREE_REDIS), "SET k t IFEQ t PX 9");
-        assert_eq!(said(&extend(9, 5), LUA_FREE_VALKEY), "SET k t IFEQ t PX 9");
+    fn extension_is_by_script_in_every_dialect() {
+        let request = Request::Extend { key: bytes("k"), token: bytes("t"), ttl_ms: 5 };
+        for dialect in DIALECTS {
+            assert_eq!(said(&request, dialect), format!("EVAL {} 1 k t 5", scripts::EXTEND));
+        }
     }
 
     #[test]
@@ -142,7 +134,7 @@ mod tests {
         let set = Request::SetFenced { key: key.clone(), token: token.clone(), ttl_ms, proposal: 77 };
         let extend = Request::ExtendFenced { key, token, ttl_ms, fence: 78 };
         let tail = |number: u64| format!("2 k {{k}}:redlock-fence t 5 {number} 86400005");
-        for dialect in [Dialect::LUA, LUA_FREE_REDIS] {
+        for dialect in [Dialect::Lua, Dialect::DelexIfeq] {
             assert_eq!(said(&set, dialect), format!("EVAL {} {}", scripts::SET_FENCED, tail(77)));
             assert_eq!(said(&extend, dialect), format!("EVAL {} {}", scripts::EXTEND_FENCED, tail(78)));
         }
@@ -150,9 +142,9 @@ mod tests {
 
     #[test]
     fn questions_are_single_commands() {
-        assert_eq!(said(&Request::Track, Dialect::LUA), "CLIENT CACHING YES");
-        assert_eq!(said(&Request::Remaining { key: bytes("k") }, Dialect::LUA), "PTTL k");
-        assert_eq!(said(&Request::Holder { key: bytes("k") }, Dialect::LUA), "GETRANGE k 0 255");
+        assert_eq!(said(&Request::Track, Dialect::Lua), "CLIENT CACHING YES");
+        assert_eq!(said(&Request::Remaining { key: bytes("k") }, Dialect::Lua), "PTTL k");
+        assert_eq!(said(&Request::Holder { key: bytes("k") }, Dialect::Lua), "GETRANGE k 0 255");
     }
 
     #[test]
@@ -160,9 +152,9 @@ mod tests {
         let request = Request::Set { key: (&b"\0\r\n"[..]).into(), token: (&b"\xff$1"[..]).into(), ttl_ms: 1 };
         let mut encoder = Encoder::new();
         let mut out = b"before".to_vec();
-        encoder.encode(&Request::Track, Dialect::LUA, &mut out);
+        encoder.encode(&Request::Track, Dialect::Lua, &mut out);
         let second = out.len();
-        encoder.encode(&request, Dialect::LUA, &mut out);
+        encoder.encode(&request, Dialect::Lua, &mut out);
         assert!(out.starts_with(b"before*3\r\n$6\r\nCLIENT\r\n"));
         assert_eq!(
             &out[second..],

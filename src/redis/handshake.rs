@@ -14,7 +14,7 @@ use std::mem;
 
 use ::redis::{Cmd, Value};
 
-use super::dialect::{DeleteBy, Dialect, ExtendBy};
+use super::dialect::Dialect;
 use super::error;
 use super::frame::protocol;
 use super::reply::value;
@@ -98,7 +98,6 @@ pub struct Handshake {
     info: ServerInfo,
     delex: Probe,
     delifeq: Probe,
-    set_ifeq: Probe,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +126,6 @@ enum Step {
     Time,
     ProbeDelex,
     ProbeDelifeq,
-    ProbeSetIfeq,
 }
 
 /// What is known of a command.
@@ -161,7 +159,6 @@ impl Handshake {
             info: ServerInfo::default(),
             delex: Probe::default(),
             delifeq: Probe::default(),
-            set_ifeq: Probe::default(),
         };
         let credentials = handshake.credentials();
         if login.protocol != Protocol::Resp2 {
@@ -272,8 +269,6 @@ impl Handshake {
         if self.login.lua_free && self.highest_major.is_none_or(|major| major >= LUA_FREE_SINCE) {
             self.ask(out, Step::ProbeDelex, &["DELEX", PROBE_KEY, "IFEQ", PROBE_TOKEN]);
             self.ask(out, Step::ProbeDelifeq, &["DELIFEQ", PROBE_KEY, PROBE_TOKEN]);
-            let probe = ["SET", PROBE_KEY, PROBE_TOKEN, "IFEQ", PROBE_TOKEN, "PX", "1"];
-            self.ask(out, Step::ProbeSetIfeq, &probe);
         }
     }
 
@@ -298,7 +293,6 @@ impl Handshake {
             Step::Select => return Err(error::fault(judged.unwrap_or(FaultKind::Permanent), words)),
             Step::ProbeDelex => self.delex = Probe::of_error(words),
             Step::ProbeDelifeq => self.delifeq = Probe::of_error(words),
-            Step::ProbeSetIfeq => self.set_ifeq = Probe::of_error(words),
             _ => {}
         }
         Ok(())
@@ -355,7 +349,6 @@ impl Handshake {
             Step::Time => self.info.time_us = time_us(value).unwrap_or(0),
             Step::ProbeDelex => self.delex = Probe::of(matches!(value, Value::Int(_))),
             Step::ProbeDelifeq => self.delifeq = Probe::of(matches!(value, Value::Int(_))),
-            Step::ProbeSetIfeq => self.set_ifeq = Probe::of(matches!(value, Value::Nil | Value::Okay)),
         }
         Ok(())
     }
@@ -408,18 +401,11 @@ impl Handshake {
     }
 
     fn dialect(&self) -> Dialect {
-        let delete = match (self.delex, self.delifeq) {
-            (Probe::Works | Probe::OtherKeys, _) => DeleteBy::DelexIfeq,
-            (Probe::Missing, Probe::Works | Probe::OtherKeys) => DeleteBy::DelIfeq,
-            (Probe::Missing, Probe::Missing) => DeleteBy::Script,
-        };
-        let extend = match self.set_ifeq {
-            Probe::Works => ExtendBy::SetIfeq,
-            // SET is allowed, but ACLs are looked at before IFEQ is. Servers that compare and delete have it.
-            Probe::OtherKeys if delete != DeleteBy::Script => ExtendBy::SetIfeq,
-            Probe::OtherKeys | Probe::Missing => ExtendBy::Script,
-        };
-        Dialect { delete, extend }
+        match (self.delex, self.delifeq) {
+            (Probe::Works | Probe::OtherKeys, _) => Dialect::DelexIfeq,
+            (Probe::Missing, Probe::Works | Probe::OtherKeys) => Dialect::DelIfeq,
+            (Probe::Missing, Probe::Missing) => Dialect::Lua,
+        }
     }
 }
 

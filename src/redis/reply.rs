@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use ::redis::{PushKind, Value};
 
 use super::counter;
-use super::dialect::{Dialect, ExtendBy};
 use super::error;
 use super::frame::{integer, protocol};
 use crate::core::request::{Fault, FaultKind, HOLDER_BYTES, Push, Remaining, Reply, RequestKind};
@@ -33,7 +32,7 @@ pub enum Incoming {
 /// # Errors
 /// [`FaultKind::Protocol`]: an answer of the wrong type, or an answer to nothing. The connection must be closed: from
 /// here on nobody knows which reply belongs to which request.
-pub fn classify(awaited: Option<RequestKind>, dialect: Dialect, frame: &[u8]) -> Result<Incoming, Fault> {
+pub fn classify(awaited: Option<RequestKind>, frame: &[u8]) -> Result<Incoming, Fault> {
     if frame.first() == Some(&b'>') {
         return push(frame);
     }
@@ -46,19 +45,17 @@ pub fn classify(awaited: Option<RequestKind>, dialect: Dialect, frame: &[u8]) ->
         return Ok(Incoming::Reply(refusal(kind, words)));
     }
     let reply = match quick(frame) {
-        Some(answer) => interpret(kind, dialect, answer),
+        Some(answer) => interpret(kind, answer),
         None => match value(frame)? {
             Value::ServerError(inner) => {
                 let words = [inner.code(), inner.details().unwrap_or_default()].join(" ");
                 Some(refusal(kind, words.as_bytes()))
             }
-            Value::Okay => interpret(kind, dialect, Answer::Okay),
-            Value::Nil => interpret(kind, dialect, Answer::Nil),
-            Value::Int(number) => interpret(kind, dialect, Answer::Integer(number)),
-            Value::BulkString(bytes) => interpret(kind, dialect, Answer::Bytes(Cow::Owned(bytes))),
-            Value::VerbatimString { text, .. } => {
-                interpret(kind, dialect, Answer::Bytes(Cow::Owned(text.into_bytes())))
-            }
+            Value::Okay => interpret(kind, Answer::Okay),
+            Value::Nil => interpret(kind, Answer::Nil),
+            Value::Int(number) => interpret(kind, Answer::Integer(number)),
+            Value::BulkString(bytes) => interpret(kind, Answer::Bytes(Cow::Owned(bytes))),
+            Value::VerbatimString { text, .. } => interpret(kind, Answer::Bytes(Cow::Owned(text.into_bytes()))),
             _ => None,
         },
     };
@@ -103,20 +100,15 @@ fn bulk(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What an answer means for the request; `None`: no answer that this request can have.
-fn interpret(kind: RequestKind, dialect: Dialect, answer: Answer<'_>) -> Option<Reply> {
-    let is_script = dialect.extend == ExtendBy::Script;
+fn interpret(kind: RequestKind, answer: Answer<'_>) -> Option<Reply> {
     match (kind, answer) {
         (RequestKind::Set | RequestKind::Track, Answer::Okay) => Some(Reply::Done),
         (RequestKind::Set | RequestKind::SetFenced, Answer::Nil) => Some(Reply::Not),
         (RequestKind::SetFenced, Answer::Bytes(bytes)) => {
             counter::parse(&bytes).map(|(counter, time_us)| Reply::Fenced { counter, time_us })
         }
-        (RequestKind::ExtendFenced, Answer::Integer(1)) => Some(Reply::Done),
-        (RequestKind::ExtendFenced, Answer::Integer(0)) => Some(Reply::Not),
-        (RequestKind::Extend, Answer::Okay) if !is_script => Some(Reply::Done),
-        (RequestKind::Extend, Answer::Nil) if !is_script => Some(Reply::Not),
-        (RequestKind::Extend, Answer::Integer(1)) if is_script => Some(Reply::Done),
-        (RequestKind::Extend, Answer::Integer(0)) if is_script => Some(Reply::Not),
+        (RequestKind::Extend | RequestKind::ExtendFenced, Answer::Integer(1)) => Some(Reply::Done),
+        (RequestKind::Extend | RequestKind::ExtendFenced, Answer::Integer(0)) => Some(Reply::Not),
         (RequestKind::Release, Answer::Integer(1)) => Some(Reply::Done),
         (RequestKind::Release, Answer::Integer(0)) => Some(Reply::Not),
         (RequestKind::Remaining, Answer::Integer(number)) => match number {

@@ -247,7 +247,7 @@ impl Node {
             Request::ExtendFenced { key, token, ttl_ms, fence } => {
                 let (key, token, ttl_ms) = (key.clone(), token.clone(), *ttl_ms);
                 let resource = resource_of(&key);
-                let extended = self.apply(now_ns, &Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms }, rng);
+                let extended = self.apply(now_ns, &Request::Extend { key, token, ttl_ms }, rng);
                 if extended.0 == Reply::Done && fault != Some(ScriptFault::CounterNotRaised) {
                     let known = self.counters.iter().find(|(of, _)| *of == resource).map_or(0, |(_, counter)| *counter);
                     self.counters.retain(|(of, _)| *of != resource);

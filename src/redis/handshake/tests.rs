@@ -26,20 +26,12 @@ struct Peer {
     run_id: &'static str,
     delex: &'static str,
     delifeq: &'static str,
-    set: &'static str,
     heard: Vec<String>,
 }
 
 impl Peer {
     fn new(version: &'static str) -> Peer {
-        Peer {
-            version,
-            run_id: "r1",
-            delex: NO_COMMAND,
-            delifeq: NO_COMMAND,
-            set: "-ERR syntax error\r\n",
-            heard: vec![],
-        }
+        Peer { version, run_id: "r1", delex: NO_COMMAND, delifeq: NO_COMMAND, heard: vec![] }
     }
 
     fn answer(&mut self, command: &str) -> String {
@@ -57,7 +49,6 @@ impl Peer {
             _ if command.starts_with("CLIENT KILL") => ":1\r\n".into(),
             _ if command.starts_with("DELEX") => self.delex.into(),
             _ if command.starts_with("DELIFEQ") => self.delifeq.into(),
-            _ if command.starts_with("SET ") => self.set.into(),
             _ => "-ERR unknown subcommand\r\n".into(),
         }
     }
@@ -144,7 +135,7 @@ fn without_credentials_everything_goes_in_one_segment() {
                 is_previous_closed: false,
                 can_track: true,
             },
-            dialect: Dialect::LUA,
+            dialect: Dialect::Lua,
             identity: Some(Identity { client_id: 7, addr: "127.0.0.1:5000".into(), run_id: "r1".into() }),
         }
     );
@@ -271,7 +262,7 @@ fn what_acls_or_loading_hide_stays_unknown() {
             "HELLO 3" => HELLO_7.to_owned(),
             _ => refusal.to_owned(),
         });
-        let expected = Greeting { info: ServerInfo::default(), dialect: Dialect::LUA, identity: None };
+        let expected = Greeting { info: ServerInfo::default(), dialect: Dialect::Lua, identity: None };
         assert_eq!(greeting, Ok(expected), "{refusal}");
     }
 }
@@ -312,25 +303,19 @@ fn the_connection_given_up_is_killed_only_at_the_same_process() {
 
 #[test]
 fn commands_that_replace_scripts_are_used_where_they_answer() {
-    use super::{DeleteBy as D, ExtendBy as E};
-    const SYNTAX: &str = "-ERR syntax error\r\n";
-    for (delex, delifeq, set, delete, extend) in [
-        (":0\r\n", NO_COMMAND, "_\r\n", D::DelexIfeq, E::SetIfeq),
-        (NO_COMMAND, ":0\r\n", "$-1\r\n", D::DelIfeq, E::SetIfeq),
-        (NO_COMMAND, NO_COMMAND, "_\r\n", D::Script, E::SetIfeq),
-        (NO_COMMAND, NO_COMMAND, SYNTAX, D::Script, E::Script),
-        (":0\r\n", NO_COMMAND, SYNTAX, D::DelexIfeq, E::Script),
-        (NO_KEY, NO_COMMAND, NO_KEY, D::DelexIfeq, E::SetIfeq),
-        (NO_COMMAND, NO_KEY, NO_KEY, D::DelIfeq, E::SetIfeq),
-        (NO_COMMAND, NO_COMMAND, NO_KEY, D::Script, E::Script),
-        (NO_RIGHT, NO_COMMAND, NO_RIGHT, D::Script, E::Script),
-        (NO_RIGHT, NO_COMMAND, NO_KEY, D::Script, E::Script),
-        ("-LOADING\r\n", "-OOM\r\n", "-READONLY\r\n", D::Script, E::Script),
-        ("+OK\r\n", "_\r\n", ":0\r\n", D::Script, E::Script),
+    for (delex, delifeq, dialect) in [
+        (":0\r\n", NO_COMMAND, Dialect::DelexIfeq),
+        (NO_COMMAND, ":0\r\n", Dialect::DelIfeq),
+        (NO_COMMAND, NO_COMMAND, Dialect::Lua),
+        (NO_KEY, NO_COMMAND, Dialect::DelexIfeq),
+        (NO_COMMAND, NO_KEY, Dialect::DelIfeq),
+        (NO_RIGHT, NO_COMMAND, Dialect::Lua),
+        ("-LOADING\r\n", "-OOM\r\n", Dialect::Lua),
+        ("+OK\r\n", "_\r\n", Dialect::Lua),
     ] {
-        let mut peer = Peer { delex, delifeq, set, ..Peer::new("redis_version:8.4.0\r\n") };
+        let mut peer = Peer { delex, delifeq, ..Peer::new("redis_version:8.4.0\r\n") };
         let greeting = run(&login(), None, |command| peer.answer(command)).unwrap();
-        assert_eq!(greeting.dialect, Dialect { delete, extend }, "{delex}{delifeq}{set}");
+        assert_eq!(greeting.dialect, dialect, "{delex}{delifeq}");
     }
 }
 

@@ -1,18 +1,15 @@
 use super::*;
 use crate::core::request::FAULT_TEXT_MAX;
-use crate::redis::dialect::DeleteBy;
 
-const LUA_FREE: Dialect = Dialect { delete: DeleteBy::DelexIfeq, extend: ExtendBy::SetIfeq };
-
-fn reply(kind: RequestKind, dialect: Dialect, frame: &[u8]) -> Reply {
-    match classify(Some(kind), dialect, frame) {
+fn reply(kind: RequestKind, frame: &[u8]) -> Reply {
+    match classify(Some(kind), frame) {
         Ok(Incoming::Reply(reply)) => reply,
         other => panic!("{:?} gave {other:?}", String::from_utf8_lossy(frame)),
     }
 }
 
 fn fault(awaited: Option<RequestKind>, frame: &[u8]) -> Box<str> {
-    match classify(awaited, Dialect::LUA, frame) {
+    match classify(awaited, frame) {
         Err(Fault { kind: FaultKind::Protocol, text }) => text,
         other => panic!("{:?} gave {other:?}", String::from_utf8_lossy(frame)),
     }
@@ -21,31 +18,29 @@ fn fault(awaited: Option<RequestKind>, frame: &[u8]) -> Box<str> {
 #[test]
 fn answers_mean_what_their_command_says() {
     use RequestKind::*;
-    let table: [(RequestKind, Dialect, &[u8], Reply); 21] = [
-        (SetFenced, Dialect::LUA, b"$5\r\n12 34\r\n", Reply::Fenced { counter: 12, time_us: 34 }),
-        (SetFenced, LUA_FREE, b"_\r\n", Reply::Not),
-        (ExtendFenced, LUA_FREE, b":1\r\n", Reply::Done),
-        (ExtendFenced, Dialect::LUA, b":0\r\n", Reply::Not),
-        (Set, Dialect::LUA, b"+OK\r\n", Reply::Done),
-        (Set, Dialect::LUA, b"$-1\r\n", Reply::Not),
-        (Set, Dialect::LUA, b"_\r\n", Reply::Not),
-        (Release, Dialect::LUA, b":1\r\n", Reply::Done),
-        (Release, LUA_FREE, b":0\r\n", Reply::Not),
-        (Extend, Dialect::LUA, b":1\r\n", Reply::Done),
-        (Extend, Dialect::LUA, b":0\r\n", Reply::Not),
-        (Extend, LUA_FREE, b"+OK\r\n", Reply::Done),
-        (Extend, LUA_FREE, b"_\r\n", Reply::Not),
-        (Track, Dialect::LUA, b"+OK\r\n", Reply::Done),
-        (Remaining, Dialect::LUA, b":-2\r\n", Reply::Remaining(super::Remaining::Absent)),
-        (Remaining, Dialect::LUA, b":-1\r\n", Reply::Remaining(super::Remaining::Forever)),
-        (Remaining, Dialect::LUA, b":1234\r\n", Reply::Remaining(super::Remaining::Ms(1234))),
-        (Holder, Dialect::LUA, b"$0\r\n\r\n", Reply::Not),
-        (Holder, Dialect::LUA, b"$-1\r\n", Reply::Not),
-        (Holder, Dialect::LUA, b"$3\r\n\r\n\xff\r\n", Reply::Holder((&b"\r\n\xff"[..]).into())),
-        (Set, Dialect::LUA, b"|1\r\n+ttl\r\n:3\r\n+OK\r\n", Reply::Done),
+    let table: [(RequestKind, &[u8], Reply); 19] = [
+        (SetFenced, b"$5\r\n12 34\r\n", Reply::Fenced { counter: 12, time_us: 34 }),
+        (SetFenced, b"_\r\n", Reply::Not),
+        (ExtendFenced, b":1\r\n", Reply::Done),
+        (ExtendFenced, b":0\r\n", Reply::Not),
+        (Set, b"+OK\r\n", Reply::Done),
+        (Set, b"$-1\r\n", Reply::Not),
+        (Set, b"_\r\n", Reply::Not),
+        (Release, b":1\r\n", Reply::Done),
+        (Release, b":0\r\n", Reply::Not),
+        (Extend, b":1\r\n", Reply::Done),
+        (Extend, b":0\r\n", Reply::Not),
+        (Track, b"+OK\r\n", Reply::Done),
+        (Remaining, b":-2\r\n", Reply::Remaining(super::Remaining::Absent)),
+        (Remaining, b":-1\r\n", Reply::Remaining(super::Remaining::Forever)),
+        (Remaining, b":1234\r\n", Reply::Remaining(super::Remaining::Ms(1234))),
+        (Holder, b"$0\r\n\r\n", Reply::Not),
+        (Holder, b"$-1\r\n", Reply::Not),
+        (Holder, b"$3\r\n\r\n\xff\r\n", Reply::Holder((&b"\r\n\xff"[..]).into())),
+        (Set, b"|1\r\n+ttl\r\n:3\r\n+OK\r\n", Reply::Done),
     ];
-    for (kind, dialect, frame, expected) in table {
-        assert_eq!(reply(kind, dialect, frame), expected, "{kind:?} {:?}", String::from_utf8_lossy(frame));
+    for (kind, frame, expected) in table {
+        assert_eq!(reply(kind, frame), expected, "{kind:?} {:?}", String::from_utf8_lossy(frame));
     }
 }
 
@@ -115,7 +110,7 @@ fn definite_errors_are_no_votes() {
         for kind_of_request in [RequestKind::Set, RequestKind::Release, RequestKind::Extend, RequestKind::Remaining] {
             for frame in [&frame, &blob, &attributed] {
                 let expected = Reply::Refused(Fault::new(kind, words));
-                assert_eq!(reply(kind_of_request, Dialect::LUA, frame), expected);
+                assert_eq!(reply(kind_of_request, frame), expected);
             }
         }
     }
@@ -125,17 +120,17 @@ fn definite_errors_are_no_votes() {
 fn unknown_errors_are_maybes_for_writes_and_nothing_for_questions() {
     let frame = b"-SOMETHING new\r\n";
     for kind in [RequestKind::Set, RequestKind::Release, RequestKind::Extend] {
-        assert_eq!(reply(kind, Dialect::LUA, frame), Reply::Unclear(Fault::new(FaultKind::Refused, "SOMETHING new")));
+        assert_eq!(reply(kind, frame), Reply::Unclear(Fault::new(FaultKind::Refused, "SOMETHING new")));
     }
     for kind in [RequestKind::Track, RequestKind::Remaining, RequestKind::Holder] {
-        assert!(matches!(reply(kind, Dialect::LUA, frame), Reply::Refused(_)));
+        assert!(matches!(reply(kind, frame), Reply::Refused(_)));
     }
 }
 
 #[test]
 fn the_servers_words_are_escaped_and_short() {
     let frame = [b"-ERR \x1b[2J\xff".as_slice(), &[b'a'; 9000], b"\r\n"].concat();
-    let Reply::Unclear(fault) = reply(RequestKind::Set, Dialect::LUA, &frame) else { panic!() };
+    let Reply::Unclear(fault) = reply(RequestKind::Set, &frame) else { panic!() };
     assert!(fault.text.starts_with("ERR \\x1b[2J\\xffaaa"));
     assert_eq!(fault.text.len(), FAULT_TEXT_MAX);
 }
@@ -154,7 +149,7 @@ fn invalidations_are_told_from_other_pushes_whatever_is_awaited() {
     ];
     for (frame, expected) in table {
         for awaited in [None, Some(RequestKind::Set), Some(RequestKind::Holder)] {
-            assert_eq!(classify(awaited, Dialect::LUA, frame), Ok(expected.clone()));
+            assert_eq!(classify(awaited, frame), Ok(expected.clone()));
         }
     }
     for frame in [&b">1\r\n$10\r\ninvalidate\r\n"[..], b">2\r\n$10\r\ninvalidate\r\n:1\r\n", b">1\r\n:1\r\n"] {
