@@ -131,7 +131,6 @@ pub fn small() -> Vec<Scenario> {
         Scenario::held(&[], &[Lock]).jumps(2),
         Scenario::held(&[Extend], &[]).jumps(2),
         Scenario::held(&[], &[Wait]).jumps(1),
-        Scenario::new(&[Lock], &[Lock]).newcomer(RestartGuard::Strict).with(Trouble::Restart),
     ]
 }
 
@@ -141,6 +140,7 @@ pub fn large() -> Vec<Scenario> {
     let mut large = vec![
         Scenario::new(&[Lock, Unlock], &[Lock, Unlock]),
         Scenario::new(&[Lock], &[Lock]).with(Trouble::Restart),
+        Scenario::new(&[Lock], &[Lock]).newcomer(RestartGuard::Strict).with(Trouble::Restart),
         Scenario::held(&[Unlock], &[Wait]).pushed(),
         Scenario::held(&[], &[Wait]).pushed().jumps(1),
         Scenario::held(&[], &[Lock, Unlock]).jumps(1).with(Trouble::Restart),
