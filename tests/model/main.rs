@@ -34,8 +34,9 @@ fn no_interleaving_breaks_a_promise() {
         scenarios.extend(scenario::large());
     }
     let (rest, has_failed) = (Mutex::new(scenarios), AtomicBool::new(false));
+    let next = || rest.lock().unwrap().pop();
     let explore_all = || {
-        while let Some(scenario) = rest.lock().unwrap().pop() {
+        while let Some(scenario) = next() {
             has_failed.fetch_or(!holds(&scenario), Ordering::Relaxed);
         }
     };

@@ -1,7 +1,8 @@
 //! Seeded faults must be found: a search that finds none proves nothing.
 //!
 //! Not all of the simulator's can be: three nodes have no even quorum, one caller has no queue behind it, model nodes
-//! answer without errors and announce every expiry.
+//! answer without errors and announce every expiry, and a lease whose key a restart has taken is not asked for a quorum of
+//! keys.
 
 use redlock::core::mutant::{Mutant, activate};
 
@@ -9,7 +10,7 @@ use crate::node::ScriptFault;
 use crate::scenario::{Scenario, large, small};
 use crate::search::{Ways, explore};
 
-const IN_CORE: [Mutant; 18] = [
+const IN_CORE: [Mutant; 22] = [
     Mutant::QuorumMinusOne,
     Mutant::ValidFromAnswer,
     Mutant::NoDrift,
@@ -28,6 +29,10 @@ const IN_CORE: [Mutant; 18] = [
     Mutant::SetAgainBehindRelease,
     Mutant::AbsentIsReleased,
     Mutant::LateLosesPlace,
+    Mutant::GuardOff,
+    Mutant::UnfitVotesCount,
+    Mutant::LowestVoteIsToken,
+    Mutant::NobodyRaised,
 ];
 
 const IN_SCRIPTS: [ScriptFault; 4] = [

@@ -151,7 +151,8 @@ pub fn large() -> Vec<Scenario> {
         Scenario::held(&[Extend, Unlock], &[]).jumps(2),
         Scenario::new(&[], &[Lock, Extend]).jumps(2),
         Scenario::held(&[], &[Lock]).jumps(2).with(Trouble::Reset),
-        Scenario::new(&[Lock], &[Lock]).jumps(1),
+        Scenario::held(&[], &[Wait]).jumps(1).with(Trouble::Reset),
+        Scenario::held(&[], &[Wait]).with(Trouble::Restart),
     ];
     for trouble in TROUBLES {
         large.extend([
@@ -161,10 +162,11 @@ pub fn large() -> Vec<Scenario> {
             Scenario::held(&[], &[Lock]).fenced().jumps(1).with(trouble),
             Scenario::held(&[Extend], &[]).jumps(2).with(trouble),
             Scenario::held(&[Unlock], &[Wait]).with(trouble),
-            Scenario::held(&[], &[Wait]).jumps(1).with(trouble),
             Scenario::held(&[], &[Wait]).pushed().with(trouble),
         ]);
     }
+    // The largest last, where those who take from the end begin.
+    large.push(Scenario::new(&[Lock], &[Lock]).jumps(1));
     large
 }
 
