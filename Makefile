@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-memory test-examples test-interop test-servers sim mutants soak examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-memory test-examples test-interop test-servers sim model mutants soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -75,8 +75,14 @@ SIM := $(CARGO) test --quiet --profile sim --no-default-features --test sim
 sim: ## simulated schedules: SEEDS=100000; SEED=n replays one
 	@$(if $(SEED),SIM_SEED=$(SEED) RUST_BACKTRACE=0) SEEDS=$(or $(SEEDS),100000) $(SIM) -- --exact --nocapture no_schedule_breaks_a_promise
 
-mutants: ## seeded protocol faults that the simulator must find
+MODEL := $(CARGO) test --quiet --profile sim --no-default-features --test model
+
+model: ## every interleaving of small scenarios
+	@MODEL=full $(MODEL) -- --nocapture
+
+mutants: ## seeded protocol faults that the simulator and the model must find
 	@$(SIM) --features mutants -- --exact --nocapture mutants::every_seeded_fault_is_found
+	@$(MODEL) --features mutants -- --exact --nocapture mutants::seeded_faults_are_found
 
 soak: ## real servers and clients under faults: MINUTES=10 SEED=1
 	@MINUTES=$(or $(MINUTES),10) SEED=$(SEED) $(CARGO) test --quiet --test soak -- --exact --nocapture \

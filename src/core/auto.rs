@@ -11,7 +11,7 @@ use super::timers::Sleeper;
 const EXTENSION_PAUSE_MIN_NS: u64 = 10 * NS_PER_MS;
 
 /// A lease that extends itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Auto {
     /// Life asked for each time.
     pub ttl_ms: u64,

@@ -36,7 +36,7 @@ const PROMPT_REPLY_NS: u64 = 100 * NS_PER_MS;
 const US_PER_MS: u64 = 1_000;
 
 /// The fencing of one attempt, and of the lease that it becomes.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Fencing {
     proposal: u64,
     /// The largest vote so far, once a quorum has voted; 0 before. Fixed when the lock is acquired.

@@ -28,7 +28,7 @@ const UPTIME_RESOLUTION_S: u64 = 1;
 const CLOCK_SKEW_MAX_US: u64 = 500_000;
 
 /// The server process behind a node.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Process {
     /// When this handle met it, on the wait clock.
     met_mono_ns: u64,

@@ -13,7 +13,7 @@ use super::time::Now;
 use super::validity::{Bounds, lower_bound, upper_bound};
 
 /// How far a lease has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Votes are being collected for this operation.
     Attempt(OpKey),
@@ -22,7 +22,7 @@ pub enum Stage {
 }
 
 /// One token and what is known about its keys.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Lease {
     /// The lock key.
     pub key: Bytes,

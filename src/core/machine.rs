@@ -38,7 +38,7 @@ pub struct Context<'a> {
 }
 
 /// All state of one handle's algorithm.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     pub(super) config: Config,
     pub(super) quorum: usize,
@@ -49,7 +49,7 @@ pub struct Machine {
     pub(super) timers: Timers,
     pub(super) runnable: VecDeque<OpKey>,
     /// Extensions that nobody asked for, and how they ended.
-    extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
+    pub(super) extended_alone: VecDeque<(LeaseKey, Result<(), Failure>)>,
     pub(super) stats: Stats,
     /// The largest fencing token that this handle has seen, for whatever resource.
     pub(super) highest_fence: u64,
@@ -57,9 +57,9 @@ pub struct Machine {
     pub(super) largest_ttl_ms: u64,
     /// A caller has chosen a token itself.
     pub(super) reuses_tokens: bool,
-    out: VecDeque<Output>,
+    pub(super) out: VecDeque<Output>,
     /// How far lease time was ahead of the wait clock when the timers of the leases were set.
-    lease_ahead_ns: u64,
+    pub(super) lease_ahead_ns: u64,
 }
 
 impl Machine {

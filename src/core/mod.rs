@@ -28,6 +28,7 @@ mod fence;
 #[cfg(test)]
 mod found_tests;
 mod guard;
+mod identity;
 mod inspect;
 mod lease;
 mod loss;

@@ -41,7 +41,7 @@ const SEGMENT_LIFETIME_NS: u64 = 120_000 * NS_PER_MS;
 const NEVER: u64 = u64::MAX;
 
 /// The state of the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Link {
     /// No connection.
     Down,
@@ -54,7 +54,7 @@ pub enum Link {
 }
 
 /// Who gets the answer to a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Asker {
     /// The vote of an attempt, or of a node that a lease is set on again.
     Vote {
@@ -88,7 +88,7 @@ pub enum Asker {
 }
 
 /// A release that must reach the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Debt {
     /// The lock key.
     pub key: Bytes,
@@ -113,7 +113,7 @@ impl Debt {
 
 /// A release that was sent on a connection that is gone. Unless the server has closed that connection, it may execute
 /// the release some time later, and delete a key that was set with the same token meanwhile.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 struct Stray {
     /// Which connection it was, counted from 1.
     connection: u64,
@@ -124,7 +124,7 @@ struct Stray {
 }
 
 /// A request on its way, or waiting for the connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Pending {
     /// Who asked.
     pub asker: Asker,
@@ -140,7 +140,7 @@ pub struct Pending {
 }
 
 /// A request for which the connection is not there yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Parked {
     /// What will be said.
     pub request: Request,
@@ -151,7 +151,7 @@ pub struct Parked {
 }
 
 /// One node.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct Node {
     /// The state of its connection.
     pub link: Link,

@@ -67,7 +67,7 @@ pub enum Operation {
 }
 
 /// The parameters of one acquisition.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct LockParams {
     /// The lock key, prefix included.
     pub key: Bytes,
@@ -149,7 +149,7 @@ pub enum Input {
 }
 
 /// What the machine wants done or known.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub enum Output {
     /// Queue this on the node's connection.
     Send {
@@ -187,7 +187,7 @@ pub enum Output {
 }
 
 /// A successful end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Completion {
     /// A lock was acquired.
     Locked {
@@ -207,7 +207,7 @@ pub enum Completion {
 }
 
 /// A lease as its owner sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseView {
     /// Held, lost or released.
     pub state: LeaseState,
@@ -218,7 +218,7 @@ pub struct LeaseView {
 }
 
 /// The life of a lease. It never goes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LeaseState {
     /// Usable until `valid_until`.
     Held,
@@ -229,7 +229,7 @@ pub enum LeaseState {
 }
 
 /// What one node says about a lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeView {
     /// [`Outcome::Done`](super::report::Outcome::Done) when it answered.
     pub report: NodeReport,

@@ -11,7 +11,7 @@ use super::time::Now;
 use super::wait::Watch;
 
 /// An operation under way.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub enum Op {
     /// See `acquire.rs`.
     Lock(Box<LockOp>),
@@ -30,7 +30,7 @@ pub enum Op {
 }
 
 /// An acquisition.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct LockOp {
     /// What was asked for.
     pub params: LockParams,
@@ -69,7 +69,7 @@ pub struct LockOp {
 }
 
 /// What an acquisition does at the moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Phase {
     /// Others of this handle are before it.
     Queued,
@@ -88,7 +88,7 @@ pub enum Phase {
 }
 
 /// An extension.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct ExtendOp {
     /// The lease; `None`: by token.
     pub lease: Option<LeaseKey>,
@@ -101,7 +101,7 @@ pub struct ExtendOp {
 }
 
 /// An inspection.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct InspectOp {
     /// What each node said so far.
     pub views: Vec<NodeView>,
@@ -110,7 +110,7 @@ pub struct InspectOp {
 }
 
 /// A wait for the connections.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct ReadyOp {
     /// When it gives up.
     pub wake_at: Option<u64>,
@@ -119,7 +119,7 @@ pub struct ReadyOp {
 }
 
 /// A wait for the end of a lease.
-#[derive(Debug)]
+#[derive(Debug, Clone, Hash)]
 pub struct WaitLostOp {
     /// Which.
     pub lease: LeaseKey,

@@ -16,7 +16,7 @@ pub fn quorum(node_count: usize) -> usize {
 }
 
 /// A set of nodes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct NodeSet(u16);
 
 const _: () = assert!(MAX_NODES <= u16::BITS as usize);

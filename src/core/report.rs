@@ -5,7 +5,7 @@ use std::fmt;
 use super::request::{Fault, FaultKind, MAX_NODES, NodeId};
 
 /// Why an operation failed. The numbers of the C ABI are given in `src/ffi/status.rs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// Somebody else holds the lock, or it was granted too late to be of use.
     NotAcquired,
@@ -52,7 +52,7 @@ impl Status {
 }
 
 /// What one node contributed to one operation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It did what was asked.
     Done,
@@ -69,7 +69,7 @@ pub enum Outcome {
 }
 
 /// One node's outcome and how long it took.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct NodeReport {
     /// Which node, from 0.
     pub node: NodeId,
@@ -80,7 +80,7 @@ pub struct NodeReport {
 }
 
 /// A failed operation, in full.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failure {
     /// The kind of failure.
     pub status: Status,

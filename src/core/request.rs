@@ -15,7 +15,7 @@ pub type NodeId = usize;
 pub const MAX_NODES: usize = 15;
 
 /// What is said to a node. Keys carry the handle's prefix already.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request {
     /// `SET key token NX PX ttl`: [`Reply::Done`] or [`Reply::Not`] (another token holds the key).
     Set {
@@ -82,7 +82,7 @@ pub enum Request {
 }
 
 /// The kind of a request: all that is needed to understand its reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestKind {
     /// [`Request::Set`]
     Set,
@@ -131,7 +131,7 @@ impl Request {
 pub const HOLDER_BYTES: usize = 256;
 
 /// A node's answer to one request, classified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reply {
     /// Done as asked.
     Done,
@@ -155,7 +155,7 @@ pub enum Reply {
 }
 
 /// What `PTTL` said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Remaining {
     /// No such key.
     Absent,
@@ -166,7 +166,7 @@ pub enum Remaining {
 }
 
 /// Why a node did not do what it was asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fault {
     /// What kind of trouble.
     pub kind: FaultKind,
@@ -178,7 +178,7 @@ pub struct Fault {
 pub const FAULT_TEXT_MAX: usize = 256;
 
 /// Kinds of trouble with a node, as far as the algorithm or a caller would act differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
     /// The server answered with an error that time may cure (LOADING, READONLY, OOM, MISCONF, MASTERDOWN, BUSY, …).
     Refused,
@@ -220,7 +220,7 @@ pub struct ServerInfo {
 }
 
 /// An invalidation push.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Push {
     /// This key changed, was deleted or expired.
     Key(Vec<u8>),

@@ -1,12 +1,13 @@
 //! Who of this handle wants or has which resource. Callers queue here, first come first served, so that only one
 //! of them contends at the nodes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use super::operation::{LeaseKey, OpKey};
 use super::request::Bytes;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 struct Resource {
     queue: VecDeque<OpKey>,
     holder: Option<LeaseKey>,
@@ -16,11 +17,19 @@ struct Resource {
 const COURTESIES_MAX: usize = 64;
 
 /// All resources of a handle that somebody wants or has.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Resources {
     known: HashMap<Bytes, Resource>,
     /// Released a moment ago although others want them, and until when, on the wait clock, it is their turn.
     courtesies: VecDeque<(Bytes, u64)>,
+}
+
+/// In the order of the keys: the map's own order is another one in every process.
+impl Hash for Resources {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Resources { known, courtesies } = self;
+        (known.iter().collect::<BTreeMap<_, _>>(), courtesies).hash(state);
+    }
 }
 
 impl Resources {

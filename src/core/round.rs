@@ -1,11 +1,13 @@
 //! One question put to all nodes, and what each of them has answered so far.
 
+use std::hash::{Hash, Hasher};
+
 use super::report::{Failure, NodeReport, Outcome, Status};
 use super::request::{Fault, FaultKind, MAX_NODES, NodeId};
 use super::time::Now;
 
 /// What a node has said to a question.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub enum Answer {
     /// It was not asked.
     #[default]
@@ -28,6 +30,14 @@ pub struct Round {
     asked: Now,
     answers: [Answer; MAX_NODES],
     elapsed_us: [u32; MAX_NODES],
+}
+
+/// How long the answers took is for reports only.
+impl Hash for Round {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Round { asked, answers, elapsed_us: _ } = self;
+        (asked, answers).hash(state);
+    }
 }
 
 /// How many nodes answered what.

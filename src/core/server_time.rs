@@ -8,7 +8,7 @@ use super::request::NodeId;
 use super::time::Now;
 
 /// A reading of one node's clock.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Hash)]
 pub struct ServerTime {
     /// Microseconds since 1970; 0: never read, or hidden by ACLs.
     time_us: u64,

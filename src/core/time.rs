@@ -7,7 +7,7 @@
 pub const NS_PER_MS: u64 = 1_000_000;
 
 /// One reading of both clocks, in nanoseconds since an origin that the driver chose and keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct Now {
     /// `CLOCK_BOOTTIME`: deadlines of waits, replies and back-offs.
     pub mono_ns: u64,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::operation::{LeaseKey, OpKey};
 
 /// Who is woken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sleeper {
     /// An operation.
     Op(OpKey),
@@ -14,7 +14,7 @@ pub enum Sleeper {
 }
 
 /// At most one wake-up per sleeper, on the wait clock. The sleeper remembers the moment to be able to take it back.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Timers(BTreeSet<(u64, Sleeper)>);
 
 impl Timers {

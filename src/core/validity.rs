@@ -35,7 +35,7 @@ pub fn upper_bound(done_lease_ns: u64, ttl_ms: u64, drift_ppm: u64) -> u64 {
 }
 
 /// The bound of every node; 0 stands for "never confirmed, or known to be lost" (minus infinity).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Bounds([u64; MAX_NODES]);
 
 impl Bounds {

@@ -35,7 +35,7 @@ const LOST_TURNS_MAX: u32 = 16;
 const UNKNOWN_REPLY_NS: u64 = 10 * NS_PER_MS;
 
 /// What a waiter believes about the nodes.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Watch {
     /// Nodes that will announce a change of the key.
     armed: NodeSet,
