@@ -106,7 +106,7 @@ impl Node {
             },
             Request::ExtendFenced { key, token, ttl_ms, fence } => {
                 let (key, token, ttl_ms) = (key.clone(), token.clone(), *ttl_ms);
-                let extend = Request::Extend { key, token, ttl_ms, largest_ttl_ms: ttl_ms };
+                let extend = Request::Extend { key, token, ttl_ms };
                 let extended = self.execute(now_ns, &extend, fault);
                 if extended.0 == Reply::Done && !is_faulty(ScriptFault::FenceNotWrittenBack) {
                     self.counter = self.counter.max(*fence);
