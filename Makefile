@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build demo test lint test-header test-rust test-c test-memory test-examples test-interop test-servers sim model mutants soak examples bench install help clean
+.PHONY: all build demo test lint test-header test-rust test-c test-memory test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -80,8 +80,12 @@ MODEL := $(CARGO) test --quiet --profile sim --no-default-features --test model
 model: ## every interleaving of small scenarios
 	@MODEL=full $(MODEL) -- --nocapture
 
-mutants: ## seeded protocol faults that the simulator and the model must find
+mutants: mutants-sim mutants-model ## seeded protocol faults that the simulator and the model must find
+
+mutants-sim:
 	@$(SIM) --features mutants -- --exact --nocapture mutants::every_seeded_fault_is_found
+
+mutants-model:
 	@$(MODEL) --features mutants -- --exact --nocapture mutants::seeded_faults_are_found
 
 soak: ## real servers and clients under faults: MINUTES=10 SEED=1
