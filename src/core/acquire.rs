@@ -34,7 +34,6 @@ impl Machine {
             has_rivals: false,
             is_woken: false,
             lost_races: 0,
-            lost_turns: 0,
             was_cut_off: false,
             watch: Watch::default(),
             wake_at: None,

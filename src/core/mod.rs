@@ -45,5 +45,3 @@ mod scripted;
 mod server_time;
 mod timers;
 mod wait;
-#[cfg(test)]
-mod wait_tests;

@@ -54,8 +54,6 @@ pub struct LockOp {
     pub is_woken: bool,
     /// Attempts that ended with the nodes divided between us and others.
     pub lost_races: u32,
-    /// Attempts that ended at the first-asked node: others had been there before.
-    pub lost_turns: u32,
     /// An attempt ended with its connections, and was made again for that reason.
     pub was_cut_off: bool,
     /// What it believes about the nodes.

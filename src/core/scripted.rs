@@ -22,24 +22,19 @@ pub struct Scripted {
     pub views: Vec<(LeaseKey, LeaseView)>,
     /// Whether locks ask for a fencing token.
     pub fence: bool,
-    /// Whether jitter is the most that it may be; else it is none.
-    pub most_jitter: bool,
-    tokens: u64,
+    tokens: Counter,
 }
 
-struct Chance<'a> {
-    tokens: &'a mut u64,
-    most_jitter: bool,
-}
+struct Counter(u64);
 
-impl Entropy for Chance<'_> {
+impl Entropy for Counter {
     fn token(&mut self) -> Bytes {
-        *self.tokens += 1;
-        format!("token {}", self.tokens).into_bytes().into()
+        self.0 += 1;
+        format!("token {}", self.0).into_bytes().into()
     }
 
-    fn up_to(&mut self, most: u64) -> u64 {
-        if self.most_jitter { most } else { 0 }
+    fn up_to(&mut self, _most: u64) -> u64 {
+        0
     }
 }
 
@@ -50,8 +45,7 @@ impl Scripted {
         // Later than any uptime in these tests.
         let now = Now { mono_ns: 1_000_000_000 * NS_PER_MS, lease_ns: 1_000_000_000 * NS_PER_MS };
         let machine = Machine::new(config);
-        let (completed, views) = (Vec::new(), Vec::new());
-        Scripted { machine, now, asked, completed, views, fence: false, most_jitter: false, tokens: 0 }
+        Scripted { machine, now, asked, completed: Vec::new(), views: Vec::new(), fence: false, tokens: Counter(0) }
     }
 
     /// All nodes connected, their clocks right, running for a day.
@@ -97,14 +91,12 @@ impl Scripted {
     }
 
     pub fn handle(&mut self, input: Input) {
-        let mut chance = Chance { tokens: &mut self.tokens, most_jitter: self.most_jitter };
-        self.machine.handle(&mut Context { now: self.now, entropy: &mut chance }, input);
+        self.machine.handle(&mut Context { now: self.now, entropy: &mut self.tokens }, input);
         self.collect();
     }
 
     pub fn submit(&mut self, operation: Operation) -> OpKey {
-        let mut chance = Chance { tokens: &mut self.tokens, most_jitter: self.most_jitter };
-        let op = self.machine.submit(&mut Context { now: self.now, entropy: &mut chance }, operation);
+        let op = self.machine.submit(&mut Context { now: self.now, entropy: &mut self.tokens }, operation);
         self.collect();
         op
     }

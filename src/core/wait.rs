@@ -28,9 +28,6 @@ const EXPIRY_JITTER_NS: u64 = 5 * NS_PER_MS;
 /// A handle does not hold back longer than this for others who want what it has just released.
 const COURTESY_MAX_NS: u64 = 10 * NS_PER_MS;
 
-/// After that many lost turns a waiter settles for no longer time than before.
-const LOST_TURNS_MAX: u32 = 16;
-
 /// How long a node is given to answer before anything is known about its speed.
 const UNKNOWN_REPLY_NS: u64 = 10 * NS_PER_MS;
 
@@ -85,7 +82,6 @@ impl Machine {
         let is_after_wake_up = lock.is_woken;
         lock.has_rivals |= is_split || is_after_wake_up;
         lock.lost_races = lock.lost_races.saturating_add(u32::from(is_split));
-        lock.lost_turns = lock.lost_turns.saturating_add(u32::from(lock.was_staged));
         if tally.not == 0 {
             self.pause(cx, op);
         } else if is_split || lock.was_staged {
@@ -96,14 +92,11 @@ impl Machine {
     }
 
     /// The winner's requests are still on their way to some nodes: read too early, those would look free. Exponential
-    /// back-off with full jitter, so that rivals who divide the nodes again and again get out of step. Those who come
-    /// too late again and again are a crowd: they take longer, or else their reading and asking at every hand-over keeps
-    /// the servers from the winner.
+    /// back-off with full jitter, so that rivals who divide the nodes again and again get out of step.
     fn settle(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         let retry_ns = self.config.retry_delay_ms.saturating_mul(NS_PER_MS);
-        let shares = (1 + u64::from(lock.lost_turns.min(LOST_TURNS_MAX))) << lock.lost_races.min(16);
-        let most_ns = self.patience_ns().saturating_mul(shares).min(retry_ns);
+        let most_ns = self.patience_ns().saturating_mul(1 << lock.lost_races.min(16)).min(retry_ns);
         let until = cx.now.mono_ns.saturating_add(cx.entropy.up_to(most_ns));
         self.rest_until(op, Phase::Settle, Some(until));
     }
