@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "library.h"
 #include "measure.h"
 
 #ifdef BENCH_WITH_LIBRARY
-#include <redlock.h>
 
 enum { CLIENTS_MAX = 64, HANDOVER_TTL_MS = 10000, PATIENCE_MS = 20000 };
 
@@ -29,13 +29,6 @@ struct client {
     int failed;
 };
 
-static int complain(const char *call, redlock_error_t *error)
-{
-    fprintf(stderr, "bench: %s: %s\n", call, error != NULL ? redlock_error_message(error) : "no message");
-    redlock_error_free(error);
-    return -1;
-}
-
 static void *compete(void *argument)
 {
     struct client *self = argument;
@@ -44,7 +37,7 @@ static void *compete(void *argument)
         redlock_lease_t *lease = NULL;
         redlock_error_t *error = NULL;
         if (redlock_lock(self->redlock, "bench:handover", HANDOVER_TTL_MS, PATIENCE_MS, &lease, &error) != REDLOCK_OK) {
-            self->failed = complain("redlock_lock", error) != 0;
+            self->failed = complain_of("redlock_lock", error) != 0;
             break;
         }
         uint64_t released_ns = atomic_load(&arena->released_ns);
@@ -54,7 +47,7 @@ static void *compete(void *argument)
             samples_add(&self->samples, took_ns, took_ns);
         }
         atomic_store(&arena->released_ns, now_ns());
-        self->failed = redlock_unlock(lease, &error) != REDLOCK_OK && complain("redlock_unlock", error) != 0;
+        self->failed = redlock_unlock(lease, &error) != REDLOCK_OK && complain_of("redlock_unlock", error) != 0;
         redlock_lease_free(lease);
         /* Whoever had it lets another have it, so that every release is a hand-over. */
         while (atomic_load(&arena->last_holder) == self->number && now_ns() < arena->until_ns)
@@ -77,7 +70,7 @@ static redlock_t *connect_client(const struct node_set *nodes, int wake, unsigne
     /* Many clients on few cores: a late answer is no fault here. */
     redlock_options_set_node_timeout_ms(options, 1000);
     if (redlock_new(urls, nodes->count, options, &redlock, &error) != REDLOCK_OK)
-        complain("redlock_new", error);
+        complain_of("redlock_new", error);
     redlock_options_free(options);
     if (redlock != NULL)
         redlock_wait_ready(redlock, 2000);

@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "library.h"
+
 #include "contestants.h"
 
 #ifdef BENCH_WITH_LIBRARY
-#include <redlock.h>
 
 struct seat {
     redlock_lease_t *lease;
@@ -18,9 +19,9 @@ struct library {
     struct seat seat[];
 };
 
-static int complain(const char *call, redlock_error_t *error)
+int complain_of(const char *what, redlock_error_t *error)
 {
-    fprintf(stderr, "bench: %s: %s\n", call, error != NULL ? redlock_error_message(error) : "no message");
+    fprintf(stderr, "bench: %s: %s\n", what, error != NULL ? redlock_error_message(error) : "failed");
     redlock_error_free(error);
     return -1;
 }
@@ -38,7 +39,7 @@ static int library_open(struct contestant *self, const struct node_set *nodes)
         contestant_key(library->seat[i].key, self->letter, i);
     if (redlock_new(urls, nodes->count, NULL, &library->redlock, &error) != REDLOCK_OK) {
         free(library);
-        return complain("redlock_new", error);
+        return complain_of("redlock_new", error);
     }
     redlock_wait_ready(library->redlock, 2000);
     self->state = library;
@@ -51,7 +52,7 @@ static int library_lock(void *state, unsigned worker)
     struct seat *seat = &library->seat[worker];
     redlock_error_t *error = NULL;
     if (redlock_lock(library->redlock, seat->key, TTL_MS, WAIT_MS, &seat->lease, &error) != REDLOCK_OK)
-        return complain("redlock_lock", error);
+        return complain_of("redlock_lock", error);
     return 0;
 }
 
@@ -62,7 +63,7 @@ static int library_unlock(void *state, unsigned worker)
     int status = redlock_unlock(seat->lease, &error);
     redlock_lease_free(seat->lease);
     seat->lease = NULL;
-    return status == REDLOCK_OK ? 0 : complain("redlock_unlock", error);
+    return status == REDLOCK_OK ? 0 : complain_of("redlock_unlock", error);
 }
 
 static int library_run(struct contestant *self, double seconds, struct round *out)

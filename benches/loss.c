@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "library.h"
 #include "measure.h"
 
 #ifdef BENCH_WITH_LIBRARY
-#include <redlock.h>
 
 enum { LOSS_TTL_MS = 10000, ARMING_MS = 5 };
 
@@ -25,13 +25,6 @@ struct scene {
     size_t quorum;
 };
 
-static int complain(const char *what, redlock_error_t *error)
-{
-    fprintf(stderr, "bench: %s: %s\n", what, error != NULL ? redlock_error_message(error) : "failed");
-    redlock_error_free(error);
-    return -1;
-}
-
 static int scene_open(struct scene *scene, const struct node_set *nodes)
 {
     const char *urls[NODES_MAX];
@@ -39,9 +32,9 @@ static int scene_open(struct scene *scene, const struct node_set *nodes)
     for (size_t i = 0; i < nodes->count; i++)
         urls[i] = nodes->node[i].url;
     if (redlock_new(urls, nodes->count, NULL, &scene->redlock, &error) != REDLOCK_OK)
-        return complain("redlock_new", error);
+        return complain_of("redlock_new", error);
     if (redlock_wait_ready(scene->redlock, 2000) != REDLOCK_OK)
-        return complain("redlock_wait_ready", NULL);
+        return complain_of("redlock_wait_ready", NULL);
     for (scene->quorum = 0; scene->quorum < nodes->count / 2 + 1; scene->quorum++) {
         int fd = node_connect(&nodes->node[scene->quorum]);
         if (fd < 0)
@@ -75,7 +68,7 @@ static int all_were_deleted(const struct scene *scene)
     char reply[4];
     for (size_t i = 0; i < scene->quorum; i++) {
         if (recv(scene->admin[i], reply, sizeof reply, MSG_WAITALL) != sizeof reply || memcmp(reply, ":1\r\n", 4) != 0)
-            return complain("DEL", NULL);
+            return complain_of("DEL", NULL);
     }
     return 0;
 }
@@ -94,7 +87,7 @@ static int round_blocking(struct scene *scene, const char *resource, uint64_t *t
     redlock_error_t *error = NULL;
     pthread_t thread;
     if (redlock_lock(scene->redlock, resource, LOSS_TTL_MS, 0, &lease, &error) != REDLOCK_OK)
-        return complain("redlock_lock", error);
+        return complain_of("redlock_lock", error);
     scene->lease = lease;
     scene->lost_ns = 0;
     pthread_create(&thread, NULL, wait_lost, scene);
@@ -102,7 +95,7 @@ static int round_blocking(struct scene *scene, const char *resource, uint64_t *t
     uint64_t begun_ns = delete_at_quorum(scene, resource);
     pthread_join(thread, NULL);
     *took_ns = scene->lost_ns - begun_ns;
-    int result = scene->lost_ns != 0 ? all_were_deleted(scene) : complain("no loss before the deadline", NULL);
+    int result = scene->lost_ns != 0 ? all_were_deleted(scene) : complain_of("no loss before the deadline", NULL);
     redlock_unlock(lease, NULL);
     redlock_lease_free(lease);
     return result;
@@ -137,12 +130,12 @@ static int round_loop(struct scene *scene, const char *resource, uint64_t *took_
     redlock_lease_t *lease = redlock_event_take_lease(event);
     redlock_event_free(event);
     if (lease == NULL)
-        return complain("redlock_submit_lock", NULL);
+        return complain_of("redlock_submit_lock", NULL);
     redlock_event_free(turn(scene->redlock, REDLOCK_EVENT_LEASE_LOST, ARMING_MS));
     uint64_t begun_ns = delete_at_quorum(scene, resource);
     event = turn(scene->redlock, REDLOCK_EVENT_LEASE_LOST, LOSS_TTL_MS / 2);
     *took_ns = now_ns() - begun_ns;
-    int result = event != NULL ? all_were_deleted(scene) : complain("no loss before the deadline", NULL);
+    int result = event != NULL ? all_were_deleted(scene) : complain_of("no loss before the deadline", NULL);
     redlock_event_free(event);
     redlock_unlock(lease, NULL);
     redlock_lease_free(lease);

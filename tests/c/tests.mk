@@ -12,8 +12,8 @@ $(TARGET)/tests-c/%: tests/c/%.c $(C_SUPPORT) $(wildcard tests/c/support/*.h) $(
 
 # rustc takes -Zsanitizer on a stable toolchain only if told that unstable options are meant. The library leaves the
 # sanitizer's run time to the program, whose own compiler brings it. The flags must not reach build scripts, hence --target.
-ASAN_HOST := $(shell rustc -vV 2>&1 | sed -n 's/^host: //p')
-ASAN_LIBRARY := $(TARGET)/$(ASAN_HOST)/asan
+ASAN_HOST = $(shell rustc -vV 2>&1 | sed -n 's/^host: //p')
+ASAN_LIBRARY = $(TARGET)/$(ASAN_HOST)/asan
 .PHONY: asan-library
 asan-library:
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address \

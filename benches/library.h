@@ -1,0 +1,13 @@
+/* What all that measure the library share. Without BENCH_WITH_LIBRARY there is nothing. */
+#ifndef BENCH_LIBRARY_H
+#define BENCH_LIBRARY_H
+
+#ifdef BENCH_WITH_LIBRARY
+#include <redlock.h>
+
+/* Says on stderr what failed, and why where an error tells, which it frees. -1. */
+int complain_of(const char *what, redlock_error_t *error);
+
+#endif
+
+#endif
