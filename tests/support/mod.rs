@@ -1,4 +1,4 @@
-//! Real redis-servers and faulty peers for the integration tests; `tests/support_selftest.rs` shows each in use.
+//! Real redis-servers and faulty peers for the integration tests; `tests/net/fixture.rs` shows each in use.
 //!
 //! ```ignore
 //! mod support;

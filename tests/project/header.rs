@@ -63,7 +63,7 @@ fn scratch(name: impl AsRef<OsStr>) -> PathBuf {
 }
 
 fn compiles_everywhere(compilers: &[&'static str], standards: &[&str], language: &str) {
-    let here = root().join("tests/header");
+    let here = root().join("tests/project/header");
     for compiler_name in available(compilers) {
         for standard in standards {
             // By itself: it must not lean on what was included before it.
@@ -114,7 +114,7 @@ fn header_and_library_are_of_one_version() {
     for compiler_name in available(&C_COMPILERS) {
         let program = scratch(format!("version-{compiler_name}"));
         let mut command = compiler(compiler_name, "c99");
-        command.arg(root().join("tests/header/version.c")).arg("-o").arg(&program).arg(&library);
+        command.arg(root().join("tests/project/header/version.c")).arg("-o").arg(&program).arg(&library);
         run(&mut command);
         // The program asks for the soname, which is a link that installing makes.
         let link = scratch("libredlock.so.0");

@@ -1,14 +1,12 @@
 //! Leases that are made longer, expire, are taken by others, and are given back.
 
-mod support;
-
 use std::thread;
 use std::time::Duration;
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Proxy, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Lease, LeaseState, LockRequest, Redlock};
-use support::locking::*;
-use support::{Cluster, Proxy, resource, wait_for};
 
 /// Takes a lock of this life at the first attempt.
 fn lock_for(handle: &Redlock, resource: &str, ttl_ms: u64) -> Lease {
@@ -57,7 +55,7 @@ fn an_extension_confirmed_by_a_minority_fails_and_takes_nothing() {
     let lease = lock(&handle, &key);
     assert!(wait_for(Duration::from_secs(5), || cluster.holding(&key) == 5));
     let before = lease.valid_until_ns();
-    cluster.iter().take(3).for_each(support::Node::stop);
+    cluster.iter().take(3).for_each(crate::support::Node::stop);
     let error = lease.extend(10 * TTL_MS).expect_err("two of five nodes");
     assert_eq!(error.status, Status::NoQuorum, "{error}");
     for node in 0..3 {
@@ -67,7 +65,7 @@ fn an_extension_confirmed_by_a_minority_fails_and_takes_nothing() {
     // The two clocks behind this number may move apart by a little.
     let second_ns = 1_000_000_000;
     assert!(lease.valid_until_ns() < before + second_ns, "two extended nodes lengthen nothing");
-    cluster.iter().take(3).for_each(support::Node::cont);
+    cluster.iter().take(3).for_each(crate::support::Node::cont);
     assert_eq!(cluster.holding(&key), 5, "a failed extension releases nothing");
     assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 5));
     assert!(
@@ -104,7 +102,7 @@ fn a_lease_whose_keys_became_anothers_is_lost_and_theirs_stay() {
     }
     assert_eq!(lease.unlock().expect_err("lost").status, Status::Lost);
     thread::sleep(Duration::from_millis(100));
-    let is_theirs = |node: &support::Node| node.get(&key).as_deref() == Some(b"another's");
+    let is_theirs = |node: &crate::support::Node| node.get(&key).as_deref() == Some(b"another's");
     assert!(cluster.iter().all(is_theirs), "another holder's lock is never removed");
 }
 

@@ -1,17 +1,15 @@
 //! Signals during a wait, and forks: in the holder, and while others wait.
 
-mod support;
-
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Proxy, resource, wait_for};
 use redlock::core::report::Status;
 use redlock::engine::{Error, Lease, LockRequest, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, Proxy, resource, wait_for};
 
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -311,7 +309,7 @@ fn broken_connections_raise_no_sigpipe() {
         let _ = lease.extend(TTL_MS);
         assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && debts(&handle) == 0));
     }
-    cluster.iter().for_each(support::Node::kill);
+    cluster.iter().for_each(crate::support::Node::kill);
     let error = handle.lock(&request("pipe", 0)).expect_err("nobody is there");
     assert_eq!(error.status, Status::NoQuorum, "{error}");
 }

@@ -1,13 +1,11 @@
 //! Locks known by resource and token alone, questions about locks, and what may be a resource.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::locking::*;
+use crate::support::{Cluster, resource, wait_for};
 use redlock::core::report::Status;
 use redlock::engine::{LeaseState, LockRequest, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, resource, wait_for};
 
 #[test]
 fn another_process_extends_and_releases_by_token() {
@@ -149,7 +147,7 @@ fn any_bytes_but_none_are_a_resource() {
         let wanted = LockRequest { resource: name.to_vec(), ..request("", 0) };
         let lease = handle.lock(&wanted).expect("any bytes");
         assert_eq!(lease.resource(), name);
-        let at_server = |node: &support::Node| node.query(&[b"EXISTS", name]).int();
+        let at_server = |node: &crate::support::Node| node.query(&[b"EXISTS", name]).int();
         assert!(wait_for(Duration::from_secs(5), || cluster.iter().map(at_server).sum::<i64>() == 3));
         assert_eq!(handle.lock(&wanted).expect_err("held").status, Status::NotAcquired);
         assert!(handle.inspect(name).expect("any bytes").holder.is_some());

@@ -1,7 +1,4 @@
 //! TLS streams against a real redis-server, `openssl s_server` and a rustls server that misbehaves.
-#![cfg(feature = "tls")]
-
-mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -10,13 +7,13 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::support::{Certificates, Node, spawn, wait_for};
 use redlock::core::request::{Fault, FaultKind};
 use redlock::net::stream::{Address, Endpoint, Progress, Read, Stream};
 use redlock::net::sys::{Interest, PollFd, Polled, poll};
 use redlock::net::tls::{TlsContext, TlsOptions};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use support::{Certificates, Node, spawn, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For how long a peer that says nothing holds its side open: until the test has ended.
@@ -25,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(600);
 fn certificates() -> &'static Certificates {
     static CERTIFICATES: OnceLock<Certificates> = OnceLock::new();
     CERTIFICATES.get_or_init(|| {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("net_tls");
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tls");
         std::fs::create_dir_all(&dir).unwrap();
         Certificates::make_in(&dir)
     })

@@ -1,16 +1,14 @@
 //! Many threads on one handle: mutual exclusion, order, cancellation, and nothing left over.
 
-mod support;
-
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Proxy, resource, wait_for};
 use redlock::core::report::Status;
 use redlock::engine::{LockRequest, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, Proxy, resource, wait_for};
 
 /// A cell whose additions get lost when two threads are inside at once.
 struct Fragile(AtomicU64);

@@ -325,7 +325,8 @@ fn alone_with_descriptors(limit: libc::rlim_t, test: &str) -> bool {
     const ALONE: &str = "REDLOCK_TEST_ALONE";
     if std::env::var_os(ALONE).is_none() {
         let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-        assert!(again.args([test, "--exact", "--nocapture"]).env(ALONE, "1").status().unwrap().success());
+        let test = format!("stream::{test}");
+        assert!(again.args([test.as_str(), "--exact", "--nocapture"]).env(ALONE, "1").status().unwrap().success());
         return false;
     }
     let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };

@@ -1,15 +1,13 @@
 //! What a waiting caller notices although its connections, its servers or the keys go away: a wait ends when the lock
 //! is free, not when its time-out or the dead holder's ttl is over.
 
-mod support;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Node, Proxy, resource};
 use redlock::core::report::Status;
 use redlock::engine::{LockRequest, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, Node, Proxy, resource};
 
 /// Far below the ttl, above every pause a waiter may make.
 const SOON: Duration = Duration::from_secs(10);

@@ -1,15 +1,13 @@
 //! What the documents promise: every name, the numbers in the tables, the program and the rights of the README.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::support::{Cluster, Node, Reply, server_version};
 use redlock::engine::{self, LockRequest, Options, Redlock};
-use support::{Cluster, Node, Reply, server_version};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -111,7 +109,7 @@ fn the_readme_program_is_the_headers_and_compiles_without_a_warning() {
     let from_header: Vec<&str> = lines.map_while(|line| line.strip_prefix("//     ")).collect();
     assert!(from_header.len() > 5 && program.contains(&from_header.join("\n")), "{from_header:#?}");
 
-    let directory = support::TempDir::new();
+    let directory = crate::support::TempDir::new();
     let source = directory.path().join("order.c");
     std::fs::write(&source, program).expect("a writable directory");
     let mut compiler = Command::new("cc");

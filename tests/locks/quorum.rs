@@ -1,14 +1,12 @@
 //! Who wins, who loses, and what losers leave behind: nothing.
 
-mod support;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Proxy, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{LockRequest, Options};
-use support::locking::*;
-use support::{Cluster, Proxy, resource, wait_for};
 
 #[test]
 fn half_of_the_nodes_are_no_quorum() {
@@ -40,7 +38,7 @@ fn half_of_the_nodes_down_is_no_quorum_and_never_held() {
     for count in [2, 4, 6] {
         let cluster = Cluster::start(count);
         let handle = connect(&cluster);
-        cluster.iter().take(count / 2).for_each(support::Node::kill);
+        cluster.iter().take(count / 2).for_each(crate::support::Node::kill);
         let error = at_the_speed_of_the_others(|| handle.lock(&request("half", 0))).expect_err("half is not enough");
         assert_eq!(error.status, Status::NoQuorum, "{error}");
         assert!(!error.message.contains("held"), "{error}");
@@ -62,7 +60,8 @@ fn a_grant_that_comes_too_late_is_refused_and_given_back() {
     assert_eq!(error.status, Status::NotAcquired, "{error}");
     assert!(error.message.contains("too late for a ttl of 500 ms"), "{error}");
     assert_gone(&cluster, &key);
-    let released = |node: &support::Node| calls(node, "eval") + calls(node, "delex") + calls(node, "delifeq") > 0;
+    let released =
+        |node: &crate::support::Node| calls(node, "eval") + calls(node, "delex") + calls(node, "delifeq") > 0;
     assert!(wait_for(Duration::from_secs(3), || cluster.iter().all(released)), "given back, not only expired");
 }
 

@@ -1,14 +1,12 @@
 //! Nodes that stop, hang, die, restart or are cut off, while locks are taken and given back.
 
-mod support;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Proxy, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Options, Redlock, RestartGuard};
-use support::locking::*;
-use support::{Cluster, Proxy, resource, wait_for};
 
 const MOMENT: Duration = Duration::from_secs(5);
 
@@ -190,7 +188,7 @@ fn servers_that_restarted_between_calls_are_found_again_at_once() {
     let key = resource("restart");
     for _ in 0..2 {
         lock(&handle, &key).unlock().expect("all nodes live");
-        cluster.iter().for_each(support::Node::restart);
+        cluster.iter().for_each(crate::support::Node::restart);
         lock(&handle, &key).unlock().expect("all nodes live again");
     }
 }
@@ -240,7 +238,7 @@ fn killed_connections_and_flushed_scripts_between_calls_are_not_noticed() {
 fn connections_killed_at_the_moment_of_a_lock_are_not_noticed() {
     let cluster = Cluster::start(3);
     let handle = connect(&cluster);
-    let mut administrators: Vec<support::Conn> = cluster.iter().map(support::Node::connect).collect();
+    let mut administrators: Vec<crate::support::Conn> = cluster.iter().map(crate::support::Node::connect).collect();
     for round in 0..300 {
         lock(&handle, "moment").unlock().expect("released");
         for administrator in &mut administrators {
@@ -266,7 +264,7 @@ fn connections_killed_at_the_moment_of_a_lock_are_not_noticed() {
 #[test]
 fn a_lock_waits_for_nodes_that_come_up_later() {
     let cluster = Cluster::start(3);
-    cluster.iter().for_each(support::Node::kill);
+    cluster.iter().for_each(crate::support::Node::kill);
     let handle = Redlock::new(&cluster.urls(), &options()).expect("nodes may be down");
     let error = handle.lock(&request("early", 0)).expect_err("no node is up");
     assert_eq!(error.status, Status::NoQuorum, "{error}");

@@ -1,10 +1,8 @@
 //! Passwords appear in no message and in no Debug output, whatever servers answer.
 
-mod support;
-
+use crate::support::locking::*;
+use crate::support::{Cluster, Peer, TempDir};
 use redlock::engine::{Error, LockRequest, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, Peer, TempDir};
 
 const PASSWORD: &str = "s3cr3t-Passw0rd";
 const USER: &str = "us3r-name";

@@ -1,13 +1,11 @@
 //! Waiting without the pushes that make it quick: dropped, cut off, not asked for, not allowed.
 
-mod support;
-
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Node, Proxy, wait_for};
 use redlock::engine::{Options, Protocol, Redlock};
-use support::locking::*;
-use support::{Cluster, Node, Proxy, wait_for};
 
 /// How long after its release the lock is had by another handle's waiter. `disturb` comes in the middle of the wait.
 fn hand_over(holder: &Redlock, waiter: &Redlock, key: &str, disturb: impl FnOnce()) -> Duration {
@@ -219,7 +217,7 @@ fn a_node_that_hung_wakes_waiters_again() {
             }
             // The waiter asks something meanwhile, and gets no answer in time.
             let _ = waiter.inspect(b"hung");
-            cluster.iter().for_each(support::Node::cont);
+            cluster.iter().for_each(crate::support::Node::cont);
             assert!(wait_for(Duration::from_secs(5), || up_count(&waiter) == 3));
         });
         println!("round {round}: {took:?}");

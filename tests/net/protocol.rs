@@ -1,11 +1,10 @@
 //! The protocol room against a real `redis-server`: what it says is understood, and what it hears is true.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::support::Node;
 use redlock::core::request::{Bytes, Fault, FaultKind, Push, Remaining, Reply, Request, RequestKind};
 use redlock::redis::command::Encoder;
 use redlock::redis::dialect::Dialect;
@@ -13,7 +12,6 @@ use redlock::redis::frame::Cutter;
 use redlock::redis::handshake::{Greeting, Handshake, Identity, Login, Protocol};
 use redlock::redis::reply::{Incoming, classify};
 use redlock::redis::url::Secret;
-use support::Node;
 
 /// A server, and the library's handshake with it.
 struct Server(Node);

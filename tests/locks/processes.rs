@@ -1,15 +1,13 @@
 //! Waiters of many processes: correct hand-overs, nobody left out, few requests; holders that die.
 
-mod support;
-
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, TempDir, spawn, wait_for};
 use redlock::engine::LockRequest;
-use support::locking::*;
-use support::{Cluster, TempDir, spawn, wait_for};
 
 /// A process that takes and gives back one lock again and again until its time is over. Whoever has the lock writes its
 /// number into a file and must find it there a moment later. With a time of 0 it takes the lock once and keeps it.
@@ -49,7 +47,7 @@ fn contender() {
 
 fn start(cluster: &Cluster, key: &str, register: &str, ttl_ms: u64, run_ms: u64) -> Child {
     let mut command = Command::new(std::env::current_exe().expect("we are a file"));
-    command.args(["--exact", "contender", "--nocapture"]).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command.args(["--exact", "processes::contender", "--nocapture"]).stdout(Stdio::piped()).stderr(Stdio::inherit());
     let urls = cluster.urls().join(",");
     command.env("REDLOCK_TEST_CONTENDER", format!("{urls}|{key}|{register}|{ttl_ms}|{run_ms}"));
     spawn::spawn(command).expect("it runs")

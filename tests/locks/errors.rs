@@ -1,15 +1,13 @@
 //! Servers that answer with errors: named per node, never taken for "held", and those that only a person can cure end
 //! every wait at once.
 
-mod support;
-
 use std::thread;
 use std::time::Duration;
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Node, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Error, LockRequest, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, Node, resource, wait_for};
 
 /// A wait that is hopeless must end long before.
 const LONG: i64 = 30_000;
@@ -198,7 +196,8 @@ fn nodes_that_load_their_data_do_not_vote_until_they_have() {
         "--enable-debug-command",
         "yes",
     ];
-    let cluster = Cluster::start_with(3, if support::server_version().major >= 7 { &loading } else { &loading[..6] });
+    let cluster =
+        Cluster::start_with(3, if crate::support::server_version().major >= 7 { &loading } else { &loading[..6] });
     let handle = connect(&cluster);
     for node in [&cluster[0], &cluster[1]] {
         assert_eq!(node.cli(&["DEBUG", "POPULATE", "3000", "key", "64"]), "OK");

@@ -1,17 +1,15 @@
 //! The event-loop face: one completion for every operation, whatever the loop and other threads do.
 
-mod support;
-
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Proxy, wait_for};
 use redlock::core::report::Status;
 use redlock::engine::{Error, Event, Lease, LeaseState, LockRequest, Options, Redlock, Value, Work};
-use support::locking::*;
-use support::{Cluster, Proxy, wait_for};
 
 /// Waits until the descriptor is readable; false when that takes longer.
 fn is_readable(fd: RawFd, timeout_ms: i32) -> bool {
@@ -487,7 +485,7 @@ fn of_extensions_that_nobody_fetches_only_the_last_is_told() {
     let extended = || handle.stats().expect("live").extended;
     process(&|| extended() > 10);
     // The last one fails. The leases are lost soon afterwards, which is told as well.
-    cluster.iter().for_each(support::Node::kill);
+    cluster.iter().for_each(crate::support::Node::kill);
     process(&|| leases.iter().all(|(_, lease)| lease.state() == LeaseState::Lost));
     let mut told = Vec::new();
     while let Some(event) = handle.next_event().expect("live") {

@@ -1,13 +1,11 @@
 //! The ways to reach a server: unix sockets, TLS, RESP2, databases, names; and servers that are named twice.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Node, Proxy, resource, wait_for};
 use redlock::core::report::Status;
 use redlock::engine::{Lease, LockRequest, Options, Protocol, Redlock};
-use support::locking::*;
-use support::{Cluster, Node, Proxy, resource, wait_for};
 
 /// Lock, exclusion, extension, question, release.
 #[track_caller]
@@ -145,8 +143,8 @@ fn a_server_named_twice_is_refused() {
 mod tls {
     use std::path::PathBuf;
 
-    use super::support::Certificates;
     use super::*;
+    use crate::support::Certificates;
 
     struct Secured {
         certificates: Certificates,
@@ -155,13 +153,13 @@ mod tls {
     }
 
     fn secured(needs_client: bool) -> Option<Secured> {
-        if !support::tls::server_has_tls() {
+        if !crate::support::tls::server_has_tls() {
             return None;
         }
         let certificates = Certificates::make();
         let mut urls = Vec::new();
         let nodes = (0..3).map(|_| {
-            let port = support::spawn::free_port();
+            let port = crate::support::spawn::free_port();
             urls.push(format!("rediss://localhost:{port}"));
             let arguments = certificates.server_arguments(port, needs_client);
             Node::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())

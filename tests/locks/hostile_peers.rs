@@ -1,13 +1,11 @@
 //! Peers that are no servers: locks work with the others, memory stays bounded, errors name the node.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::locking::*;
+use crate::support::{Cluster, Peer, Proxy, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Error, Options, Redlock};
-use support::locking::*;
-use support::{Cluster, Peer, Proxy, resource, wait_for};
 
 /// Three servers and two of these peers: locks come and go as if the peers were not there. One server and two of
 /// them: the failure is prompt and says what is wrong with each peer. Returns that failure.

@@ -1,13 +1,11 @@
 //! The fixture itself, tried on a real server: a test that relies on it should fail for its own reasons only.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use support::{Certificates, Cluster, Conn, Peer, Proxy, Reply, resource, server_version, wait_for};
+use crate::support::{Certificates, Cluster, Conn, Peer, Proxy, Reply, resource, server_version, wait_for};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -23,7 +21,7 @@ fn five_servers_start_answer_and_know_nothing_of_each_other() {
     assert_eq!(cluster[0].get("k").as_deref(), Some(&b"v"[..]));
     assert_eq!(cluster[1].get("k"), None);
     assert_eq!(cluster.holding("k"), 1);
-    let ids: std::collections::HashSet<_> = cluster.iter().map(support::Node::run_id).collect();
+    let ids: std::collections::HashSet<_> = cluster.iter().map(crate::support::Node::run_id).collect();
     assert_eq!(ids.len(), 5);
 }
 
@@ -250,12 +248,12 @@ fn injected_bytes_come_as_if_the_server_had_sent_them() {
 
 #[test]
 fn certificates_serve_a_tls_port() {
-    if !support::tls::server_has_tls() {
+    if !crate::support::tls::server_has_tls() {
         eprintln!("skipped: this server was built without TLS");
         return;
     }
     let certificates = Certificates::make();
-    let tls_port = support::spawn::free_port();
+    let tls_port = crate::support::spawn::free_port();
     let arguments = certificates.server_arguments(tls_port, true);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let _cluster = Cluster::start_with(1, &arguments);
@@ -287,6 +285,6 @@ fn resource_names_never_repeat() {
 
 #[test]
 fn given_nodes_are_taken_from_their_urls() {
-    let node = support::Node::given("redis://:pw@127.0.0.1:7001/0");
+    let node = crate::support::Node::given("redis://:pw@127.0.0.1:7001/0");
     assert_eq!(node.url(), "redis://:pw@127.0.0.1:7001");
 }

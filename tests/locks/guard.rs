@@ -1,14 +1,12 @@
 //! The restart guard on real servers: a node that lost its keys gives nobody a lock that is still held.
 
-mod support;
-
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::support::locking::up_count;
+use crate::support::{Cluster, Node, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Error, Lease, LeaseState, LockRequest, Options, Redlock, RestartGuard};
-use support::locking::up_count;
-use support::{Cluster, Node, resource, wait_for};
 
 const MAX_TTL_MS: u64 = 3_000;
 

@@ -1,14 +1,12 @@
 //! Fencing tokens on real servers: larger with every holder, whatever happens to a minority.
 
-mod support;
-
 use std::thread;
 use std::time::Duration;
 
+use crate::support::locking::{calls, up_count};
+use crate::support::{Cluster, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Error, Lease, LockRequest, Options, Redlock, RestartGuard};
-use support::locking::{calls, up_count};
-use support::{Cluster, resource, wait_for};
 
 const MAX_TTL_MS: u64 = 5_000;
 
@@ -291,7 +289,7 @@ fn the_guard_may_be_off_and_tokens_still_grow_with_agreeing_clocks() {
     let mut last = 0;
     for _ in 0..3 {
         next(&handle, &name, &mut last);
-        cluster.iter().for_each(support::Node::restart);
+        cluster.iter().for_each(crate::support::Node::restart);
         wait_for_all(&handle);
         next(&handle, &name, &mut last);
     }

@@ -1,0 +1,19 @@
+//! Locks on real servers: what a caller of the Rust API sees, with faults and without.
+
+mod errors;
+mod event_loop;
+mod extension;
+mod fencing;
+mod guard;
+mod hostile_peers;
+mod node_faults;
+mod processes;
+mod pushes;
+mod quorum;
+mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
+mod threads;
+mod tokens;
+mod transport;
+mod wait_faults;
