@@ -369,7 +369,7 @@ fn link(node: NodeUrl, tls: Option<&Arc<TlsContext>>, options: &Options) -> Link
     let has_own_login = node.password.is_some() || node.username.is_some();
     let login = Login {
         username: if has_own_login { node.username } else { options.username.clone() },
-        password: if has_own_login { node.password } else { options.password.clone().map(Secret::new) },
+        password: node.password.or_else(|| options.password.clone().map(Secret::new)),
         db: node.db,
         client_name: options.client_name.clone(),
         protocol: node.protocol.unwrap_or(options.protocol),
