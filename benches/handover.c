@@ -73,7 +73,7 @@ static redlock_t *connect_client(const struct node_set *nodes, int wake, unsigne
         complain_of("redlock_new", error);
     redlock_options_free(options);
     if (redlock != NULL)
-        redlock_wait_ready(redlock, 2000);
+        redlock_wait_ready(redlock, 2000, NULL);
     return redlock;
 }
 

@@ -41,7 +41,7 @@ static int library_open(struct contestant *self, const struct node_set *nodes)
         free(library);
         return complain_of("redlock_new", error);
     }
-    redlock_wait_ready(library->redlock, 2000);
+    redlock_wait_ready(library->redlock, 2000, NULL);
     self->state = library;
     return 0;
 }

@@ -33,7 +33,7 @@ static int scene_open(struct scene *scene, const struct node_set *nodes)
         urls[i] = nodes->node[i].url;
     if (redlock_new(urls, nodes->count, NULL, &scene->redlock, &error) != REDLOCK_OK)
         return complain_of("redlock_new", error);
-    if (redlock_wait_ready(scene->redlock, 2000) != REDLOCK_OK)
+    if (redlock_wait_ready(scene->redlock, 2000, NULL) != REDLOCK_OK)
         return complain_of("redlock_wait_ready", NULL);
     for (scene->quorum = 0; scene->quorum < nodes->count / 2 + 1; scene->quorum++) {
         int fd = node_connect(&nodes->node[scene->quorum]);

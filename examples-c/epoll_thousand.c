@@ -67,7 +67,7 @@ static void react(redlock_event_t *event)
         lost++;
         break;
     case REDLOCK_EVENT_DONE:
-        if (redlock_event_work(event) == REDLOCK_WORK_LOCK) {
+        if (redlock_event_operation(event) == REDLOCK_OPERATION_LOCK) {
             leases[tag - 1] = redlock_event_take_lease(event);
             answered++;
             taken += is_good;

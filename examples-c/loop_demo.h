@@ -44,24 +44,24 @@ static inline void demo_on_done(demo_t *demo, redlock_event_t *event)
 {
     uint64_t tag = redlock_event_tag(event);
     redlock_lease_t **lease = &demo->leases[tag - 1];
-    int32_t work = redlock_event_work(event);
+    int32_t work = redlock_event_operation(event);
 
     if (redlock_event_status(event) != REDLOCK_OK) {
         fprintf(stderr, "lock %" PRIu64 ": %s\n", tag, redlock_error_message(redlock_event_error(event)));
         demo->failures++;
     }
     switch (work) {
-    case REDLOCK_WORK_LOCK:
+    case REDLOCK_OPERATION_LOCK:
         *lease = redlock_event_take_lease(event);
         if (*lease != NULL && redlock_submit_extend(*lease, 20000, tag, NULL) == REDLOCK_OK)
             return;
         break;
-    case REDLOCK_WORK_EXTEND:
+    case REDLOCK_OPERATION_EXTEND:
         printf("lock %" PRIu64 ": ours for %" PRId64 " ms\n", tag, redlock_lease_remaining_ms(*lease));
         if (redlock_submit_unlock(*lease, tag, NULL) == REDLOCK_OK)
             return;
         break;
-    case REDLOCK_WORK_UNLOCK:
+    case REDLOCK_OPERATION_UNLOCK:
         printf("lock %" PRIu64 ": released\n", tag);
         break;
     default:

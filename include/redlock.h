@@ -147,8 +147,8 @@ typedef struct redlock_error_t redlock_error_t;
 ///
 /// Lifetime: independent of the handle and of everything else.
 /// Threads: may be read by all threads at once.
-/// Freed by: redlock_inspect_free().
-typedef struct redlock_inspect_t redlock_inspect_t;
+/// Freed by: redlock_inspection_free().
+typedef struct redlock_inspection_t redlock_inspection_t;
 
 /// Something that happened on a handle that an event loop drives.
 ///
@@ -239,17 +239,16 @@ redlock_status_t redlock_new(const char *const *urls,
 /// rl: NULL is allowed. In a forked child only descriptors are closed. Since 0.1.0.
 void redlock_free(redlock_t *rl);
 
-/// Waits until a quorum of nodes is connected and ready. Nobody needs to call this: it tells a program that
-/// starts whether its configuration works.
+/// Waits until a quorum of nodes is connected and ready. Calling it is optional: it tells a program that starts
+/// whether its configuration works.
 ///
+/// rl: not NULL.
 /// timeout_ms: 0 only looks, -1 waits without limit.
+/// error: NULL if no details are wanted.
 ///
-/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as so many nodes refuse us for good that
-/// no quorum is left. redlock_wait_ready_explain() tells why. Since 0.1.0.
-redlock_status_t redlock_wait_ready(const redlock_t *rl, int64_t timeout_ms);
-
-/// redlock_wait_ready() with the outcome of each node. error: NULL if no details are wanted. Since 0.1.0.
-redlock_status_t redlock_wait_ready_explain(const redlock_t *rl, int64_t timeout_ms, redlock_error_t **error);
+/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as too many nodes fail permanently for a
+/// quorum to be left. Waits: at most timeout_ms. Since 0.1.0.
+redlock_status_t redlock_wait_ready(const redlock_t *rl, int64_t timeout_ms, redlock_error_t **error);
 
 /// How many nodes the handle has. 0 where rl is NULL. Since 0.1.0.
 size_t redlock_node_count(const redlock_t *rl);
@@ -498,7 +497,7 @@ redlock_status_t redlock_request_set_token_bytes(redlock_request_t *request, con
 /// After FLUSH nothing is promised. Release by redlock_unlock_token() is as good as any; extension by
 /// redlock_extend_token() does not lengthen the counters' life.
 ///
-/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// Needs scripts, also where redlock_options_set_avoid_lua() is in use: the rights +eval +get +set +time +pttl
 /// +pexpire on the key and on the counter. Since 0.1.0.
 redlock_status_t redlock_request_set_fence(redlock_request_t *request, int32_t fence);
 
@@ -643,7 +642,7 @@ redlock_status_t redlock_options_set_protocol(redlock_options_t *options, int32_
 
 /// 1: keys are deleted by a command that compares where the server has one, DELEX or DELIFEQ (the default). 0: by
 /// script always. Locks are extended, and fencing tokens given, by script always. Since 0.1.0.
-redlock_status_t redlock_options_set_lua_free(redlock_options_t *options, int32_t lua_free);
+redlock_status_t redlock_options_set_avoid_lua(redlock_options_t *options, int32_t avoid_lua);
 
 // == Errors
 //
@@ -733,57 +732,57 @@ const char *redlock_node_outcome_text(int32_t outcome);
 /// Asks all nodes who holds the lock on a resource, and changes nothing.
 ///
 /// rl, resource: not NULL.
-/// out: receives what they said, to be freed with redlock_inspect_free(). Not NULL.
+/// out: receives what they said, to be freed with redlock_inspection_free(). Not NULL.
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Since 0.1.0.
 redlock_status_t redlock_inspect(const redlock_t *rl,
                                  const char *resource,
-                                 redlock_inspect_t **out,
+                                 redlock_inspection_t **out,
                                  redlock_error_t **error);
 
 /// redlock_inspect() for any bytes. resource: NULL is allowed only for no bytes. Since 0.1.0.
 redlock_status_t redlock_inspect_bytes(const redlock_t *rl,
                                        const void *resource,
                                        size_t resource_len,
-                                       redlock_inspect_t **out,
+                                       redlock_inspection_t **out,
                                        redlock_error_t **error);
 
 /// Frees an inspection. NULL is allowed. Since 0.1.0.
-void redlock_inspect_free(redlock_inspect_t *inspect);
+void redlock_inspection_free(redlock_inspection_t *inspect);
 
 /// 1 if one token is on a quorum of the nodes: somebody holds the lock. 0 if not, or inspect is NULL. Since
 /// 0.1.0.
-int32_t redlock_inspect_is_held(const redlock_inspect_t *inspect);
+int32_t redlock_inspection_is_held(const redlock_inspection_t *inspect);
 
 /// The token that is on most nodes, its first 256 bytes. Borrowed from inspect.
 ///
 /// length: receives the number of bytes, without the NUL behind them; NULL if it is not wanted.
 ///
 /// NULL where no node has the key, or inspect is NULL; length is untouched then. Since 0.1.0.
-const char *redlock_inspect_token(const redlock_inspect_t *inspect, size_t *length);
+const char *redlock_inspection_token(const redlock_inspection_t *inspect, size_t *length);
 
 /// For how many more milliseconds a quorum keeps that token, or as many nodes as have it. -1: for ever, which
 /// is no work of this library. 0 where no node has the key, or inspect is NULL. Since 0.1.0.
-int64_t redlock_inspect_remaining_ms(const redlock_inspect_t *inspect);
+int64_t redlock_inspection_remaining_ms(const redlock_inspection_t *inspect);
 
 /// How many nodes have that token. 0 where no node has the key, or inspect is NULL. Since 0.1.0.
-size_t redlock_inspect_node_count_held(const redlock_inspect_t *inspect);
+size_t redlock_inspection_node_count_held(const redlock_inspection_t *inspect);
 
 /// How many nodes were asked. 0 where inspect is NULL. Since 0.1.0.
-size_t redlock_inspect_node_count(const redlock_inspect_t *inspect);
+size_t redlock_inspection_node_count(const redlock_inspection_t *inspect);
 
 /// The URL of a node, counted from 0, without user name and password. Borrowed from inspect. NULL where inspect
 /// is NULL or has no such node. Since 0.1.0.
-const char *redlock_inspect_node_url(const redlock_inspect_t *inspect, size_t node);
+const char *redlock_inspection_node_url(const redlock_inspection_t *inspect, size_t node);
 
 /// How a node, counted from 0, answered: REDLOCK_NODE_DONE if it did, with or without a key, else another of
 /// the REDLOCK_NODE_ values. REDLOCK_NODE_NONE where inspect is NULL or has no such node. Since 0.1.0.
-int32_t redlock_inspect_node_outcome(const redlock_inspect_t *inspect, size_t node);
+int32_t redlock_inspection_node_outcome(const redlock_inspection_t *inspect, size_t node);
 
 /// The words of a node, counted from 0: the server's or the system's, else the text of its outcome. Borrowed
 /// from inspect. NULL where inspect is NULL or has no such node. Since 0.1.0.
-const char *redlock_inspect_node_text(const redlock_inspect_t *inspect, size_t node);
+const char *redlock_inspection_node_text(const redlock_inspection_t *inspect, size_t node);
 
 /// The token on a node, counted from 0, its first 256 bytes. Borrowed from inspect.
 ///
@@ -791,11 +790,11 @@ const char *redlock_inspect_node_text(const redlock_inspect_t *inspect, size_t n
 ///
 /// NULL where the node has no key or did not answer, or inspect is NULL or has no such node; length is
 /// untouched then. Since 0.1.0.
-const char *redlock_inspect_node_token(const redlock_inspect_t *inspect, size_t node, size_t *length);
+const char *redlock_inspection_node_token(const redlock_inspection_t *inspect, size_t node, size_t *length);
 
 /// For how many more milliseconds a node, counted from 0, keeps its key. -1: for ever. 0 where it has none or
 /// did not answer, or inspect is NULL or has no such node. Since 0.1.0.
-int64_t redlock_inspect_node_remaining_ms(const redlock_inspect_t *inspect, size_t node);
+int64_t redlock_inspection_node_remaining_ms(const redlock_inspection_t *inspect, size_t node);
 
 // == The event loop
 //
@@ -916,7 +915,7 @@ redlock_status_t redlock_submit_extend_token_bytes(const redlock_t *rl,
                                                    uint64_t tag,
                                                    redlock_error_t **error);
 
-/// Submits redlock_inspect(); redlock_event_take_inspect() hands out what the nodes said. rl, resource: not NULL. Since
+/// Submits redlock_inspect(); redlock_event_take_inspection() hands out what the nodes said. rl, resource: not NULL. Since
 /// 0.1.0.
 redlock_status_t redlock_submit_inspect(const redlock_t *rl,
                                         const char *resource,
@@ -950,17 +949,17 @@ redlock_status_t redlock_submit_inspect_bytes(const redlock_t *rl,
 /// redlock_event_kind(): a node came or went.
 #define REDLOCK_EVENT_NODE 4
 
-/// redlock_event_work(): redlock_submit_lock().
-#define REDLOCK_WORK_LOCK 1
+/// redlock_event_operation(): redlock_submit_lock().
+#define REDLOCK_OPERATION_LOCK 1
 
-/// redlock_event_work(): redlock_submit_unlock() or redlock_submit_unlock_token().
-#define REDLOCK_WORK_UNLOCK 2
+/// redlock_event_operation(): redlock_submit_unlock() or redlock_submit_unlock_token().
+#define REDLOCK_OPERATION_UNLOCK 2
 
-/// redlock_event_work(): redlock_submit_extend() or redlock_submit_extend_token().
-#define REDLOCK_WORK_EXTEND 3
+/// redlock_event_operation(): redlock_submit_extend() or redlock_submit_extend_token().
+#define REDLOCK_OPERATION_EXTEND 3
 
-/// redlock_event_work(): redlock_submit_inspect().
-#define REDLOCK_WORK_INSPECT 4
+/// redlock_event_operation(): redlock_submit_inspect().
+#define REDLOCK_OPERATION_INSPECT 4
 
 /// One of the REDLOCK_EVENT_ values; 0 where event is NULL. Since 0.1.0.
 int32_t redlock_event_kind(const redlock_event_t *event);
@@ -973,9 +972,9 @@ uint64_t redlock_event_tag(const redlock_event_t *event);
 /// REDLOCK_EVENT_LEASE_LOST. REDLOCK_OK for an event about a node, and where event is NULL. Since 0.1.0.
 redlock_status_t redlock_event_status(const redlock_event_t *event);
 
-/// What was submitted: one of the REDLOCK_WORK_ values. 0 for other events than REDLOCK_EVENT_DONE, and where event
+/// What was submitted: one of the REDLOCK_OPERATION_ values. 0 for other events than REDLOCK_EVENT_DONE, and where event
 /// is NULL. Since 0.1.0.
-int32_t redlock_event_work(const redlock_event_t *event);
+int32_t redlock_event_operation(const redlock_event_t *event);
 
 /// Why the operation or the extension failed. Borrowed from event. NULL where it did not fail, for other events, and
 /// where event is NULL. Since 0.1.0.
@@ -988,10 +987,10 @@ const redlock_error_t *redlock_event_error(const redlock_event_t *event);
 redlock_lease_t *redlock_event_take_lease(redlock_event_t *event);
 
 /// Takes what the nodes said out of the event of a successful redlock_submit_inspect(). It belongs to the caller, to
-/// be freed with redlock_inspect_free().
+/// be freed with redlock_inspection_free().
 ///
 /// NULL the second time, for every other event, and where event is NULL. Since 0.1.0.
-redlock_inspect_t *redlock_event_take_inspect(redlock_event_t *event);
+redlock_inspection_t *redlock_event_take_inspection(redlock_event_t *event);
 
 /// Which node came or went, counted from 0. -1 for other events than REDLOCK_EVENT_NODE, and where event is NULL.
 /// Since 0.1.0.
@@ -1080,7 +1079,7 @@ uint64_t redlock_stats_node_reconnects(const redlock_stats_t *stats, size_t node
 uint64_t redlock_stats_node_latency_ns_sum(const redlock_stats_t *stats, size_t node);
 
 /// Releases that a node, counted from 0, has not confirmed yet. Falls again when it does. Since 0.1.0.
-uint64_t redlock_stats_node_debts(const redlock_stats_t *stats, size_t node);
+uint64_t redlock_stats_node_pending_releases(const redlock_stats_t *stats, size_t node);
 
 // == Version
 //

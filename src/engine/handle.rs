@@ -373,7 +373,7 @@ fn link(node: NodeUrl, tls: Option<&Arc<TlsContext>>, options: &Options) -> Link
         db: node.db,
         client_name: options.client_name.clone(),
         protocol: node.protocol.unwrap_or(options.protocol),
-        lua_free: options.lua_free,
+        avoid_lua: options.avoid_lua,
         tracking: options.wake,
     };
     let tls = tls.filter(|_| node.tls).map(Arc::clone);

@@ -78,7 +78,7 @@ pub struct Options {
     /// RESP version.
     pub protocol: Protocol,
     /// Use the servers' own compare-and-delete commands where they have them, instead of scripts.
-    pub lua_free: bool,
+    pub avoid_lua: bool,
 }
 
 impl Default for Options {
@@ -105,7 +105,7 @@ impl Default for Options {
             password: None,
             client_name: None,
             protocol: Protocol::Auto,
-            lua_free: true,
+            avoid_lua: true,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::error::redlock_error_t;
 use super::guard::read;
 use super::handle::redlock_t;
-use super::inspect::redlock_inspect_t;
+use super::inspect::redlock_inspection_t;
 use super::lease::redlock_lease_t;
 use super::pointer::{borrow_mut, give, look, take};
 use super::status::{self, REDLOCK_OK, redlock_status_t};
@@ -28,7 +28,7 @@ pub struct redlock_event_t {
 }
 
 enum Kind {
-    Done { work: Work, lease: Option<NewLease>, inspect: Option<redlock_inspect_t> },
+    Done { work: Work, lease: Option<NewLease>, inspect: Option<redlock_inspection_t> },
     Lost,
     Extended,
     Node { node: usize, is_up: bool },
@@ -52,14 +52,14 @@ pub const REDLOCK_EVENT_LEASE_EXTENDED: i32 = 3;
 /// redlock_event_kind(): a node came or went.
 pub const REDLOCK_EVENT_NODE: i32 = 4;
 
-/// redlock_event_work(): redlock_submit_lock().
-pub const REDLOCK_WORK_LOCK: i32 = 1;
-/// redlock_event_work(): redlock_submit_unlock() or redlock_submit_unlock_token().
-pub const REDLOCK_WORK_UNLOCK: i32 = 2;
-/// redlock_event_work(): redlock_submit_extend() or redlock_submit_extend_token().
-pub const REDLOCK_WORK_EXTEND: i32 = 3;
-/// redlock_event_work(): redlock_submit_inspect().
-pub const REDLOCK_WORK_INSPECT: i32 = 4;
+/// redlock_event_operation(): redlock_submit_lock().
+pub const REDLOCK_OPERATION_LOCK: i32 = 1;
+/// redlock_event_operation(): redlock_submit_unlock() or redlock_submit_unlock_token().
+pub const REDLOCK_OPERATION_UNLOCK: i32 = 2;
+/// redlock_event_operation(): redlock_submit_extend() or redlock_submit_extend_token().
+pub const REDLOCK_OPERATION_EXTEND: i32 = 3;
+/// redlock_event_operation(): redlock_submit_inspect().
+pub const REDLOCK_OPERATION_INSPECT: i32 = 4;
 
 /// One of the REDLOCK_EVENT_ values; 0 where event is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -98,17 +98,17 @@ pub unsafe extern "C" fn redlock_event_status(event: *const redlock_event_t) -> 
     })
 }
 
-/// What was submitted: one of the REDLOCK_WORK_ values. 0 for other events than REDLOCK_EVENT_DONE, and where event
+/// What was submitted: one of the REDLOCK_OPERATION_ values. 0 for other events than REDLOCK_EVENT_DONE, and where event
 /// is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_event_work(event: *const redlock_event_t) -> i32 {
+pub unsafe extern "C" fn redlock_event_operation(event: *const redlock_event_t) -> i32 {
     read(0, || {
         // SAFETY: a live event or NULL.
         unsafe { look(event) }.map_or(0, |event| match event.kind {
-            Kind::Done { work: Work::Lock, .. } => REDLOCK_WORK_LOCK,
-            Kind::Done { work: Work::Unlock, .. } => REDLOCK_WORK_UNLOCK,
-            Kind::Done { work: Work::Extend, .. } => REDLOCK_WORK_EXTEND,
-            Kind::Done { work: Work::Inspect, .. } => REDLOCK_WORK_INSPECT,
+            Kind::Done { work: Work::Lock, .. } => REDLOCK_OPERATION_LOCK,
+            Kind::Done { work: Work::Unlock, .. } => REDLOCK_OPERATION_UNLOCK,
+            Kind::Done { work: Work::Extend, .. } => REDLOCK_OPERATION_EXTEND,
+            Kind::Done { work: Work::Inspect, .. } => REDLOCK_OPERATION_INSPECT,
             Kind::Lost | Kind::Extended | Kind::Node { .. } => 0,
         })
     })
@@ -144,11 +144,11 @@ pub unsafe extern "C" fn redlock_event_take_lease(event: *mut redlock_event_t) -
 }
 
 /// Takes what the nodes said out of the event of a successful redlock_submit_inspect(). It belongs to the caller, to
-/// be freed with redlock_inspect_free().
+/// be freed with redlock_inspection_free().
 ///
 /// NULL the second time, for every other event, and where event is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_event_take_inspect(event: *mut redlock_event_t) -> *mut redlock_inspect_t {
+pub unsafe extern "C" fn redlock_event_take_inspection(event: *mut redlock_event_t) -> *mut redlock_inspection_t {
     read(ptr::null_mut(), || {
         // SAFETY: a live event that is nobody else's now, or NULL.
         match unsafe { borrow_mut(event, "event") }.map(|event| &mut event.kind) {
@@ -207,7 +207,7 @@ impl redlock_event_t {
                 let (mut lease, mut inspect, mut error) = (None, None, None);
                 match result {
                     Ok(Value::Lease(engine)) => lease = Some(NewLease { engine, handle: Arc::clone(handle) }),
-                    Ok(Value::Inspection(inspection)) => inspect = Some(redlock_inspect_t::from(inspection)),
+                    Ok(Value::Inspection(inspection)) => inspect = Some(redlock_inspection_t::from(inspection)),
                     Ok(Value::Nothing) => {}
                     Err(failed) => error = reason(failed),
                 }

@@ -108,22 +108,17 @@ pub unsafe extern "C" fn redlock_free(rl: *mut redlock_t) {
     });
 }
 
-/// Waits until a quorum of nodes is connected and ready. Nobody needs to call this: it tells a program that
-/// starts whether its configuration works.
+/// Waits until a quorum of nodes is connected and ready. Calling it is optional: it tells a program that starts
+/// whether its configuration works.
 ///
+/// rl: not NULL.
 /// timeout_ms: 0 only looks, -1 waits without limit.
+/// error: NULL if no details are wanted.
 ///
-/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as so many nodes refuse us for good that
-/// no quorum is left. redlock_wait_ready_explain() tells why. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as too many nodes fail permanently for a
+/// quorum to be left. Waits: at most timeout_ms. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_wait_ready(rl: *const redlock_t, timeout_ms: i64) -> redlock_status_t {
-    // SAFETY: the same promises, and NULL for the error.
-    unsafe { redlock_wait_ready_explain(rl, timeout_ms, ptr::null_mut()) }
-}
-
-/// redlock_wait_ready() with the outcome of each node. error: NULL if no details are wanted. Since 0.1.0.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_wait_ready_explain(
+pub unsafe extern "C" fn redlock_wait_ready(
     rl: *const redlock_t,
     timeout_ms: i64,
     error: *mut *mut redlock_error_t,

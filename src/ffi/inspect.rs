@@ -18,8 +18,8 @@ use crate::engine::{Error, Inspection};
 ///
 /// Lifetime: independent of the handle and of everything else.
 /// Threads: may be read by all threads at once.
-/// Freed by: redlock_inspect_free().
-pub struct redlock_inspect_t {
+/// Freed by: redlock_inspection_free().
+pub struct redlock_inspection_t {
     holder: Option<Holder>,
     nodes: Vec<Node>,
 }
@@ -42,7 +42,7 @@ struct Node {
 /// Asks all nodes who holds the lock on a resource, and changes nothing.
 ///
 /// rl, resource: not NULL.
-/// out: receives what they said, to be freed with redlock_inspect_free(). Not NULL.
+/// out: receives what they said, to be freed with redlock_inspection_free(). Not NULL.
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Since 0.1.0.
@@ -50,7 +50,7 @@ struct Node {
 pub unsafe extern "C" fn redlock_inspect(
     rl: *const redlock_t,
     resource: *const c_char,
-    out: *mut *mut redlock_inspect_t,
+    out: *mut *mut redlock_inspection_t,
     error: *mut *mut redlock_error_t,
 ) -> redlock_status_t {
     // SAFETY: NULL or a place for one pointer.
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn redlock_inspect_bytes(
     rl: *const redlock_t,
     resource: *const c_void,
     resource_len: usize,
-    out: *mut *mut redlock_inspect_t,
+    out: *mut *mut redlock_inspection_t,
     error: *mut *mut redlock_error_t,
 ) -> redlock_status_t {
     // SAFETY: NULL or a place for one pointer.
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn redlock_inspect_bytes(
 
 /// Frees an inspection. NULL is allowed. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_free(inspect: *mut redlock_inspect_t) {
+pub unsafe extern "C" fn redlock_inspection_free(inspect: *mut redlock_inspection_t) {
     // SAFETY: an inspection of the caller's, not used again, or NULL.
     read((), || drop(unsafe { take(inspect) }));
 }
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn redlock_inspect_free(inspect: *mut redlock_inspect_t) {
 /// 1 if one token is on a quorum of the nodes: somebody holds the lock. 0 if not, or inspect is NULL. Since
 /// 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_is_held(inspect: *const redlock_inspect_t) -> i32 {
+pub unsafe extern "C" fn redlock_inspection_is_held(inspect: *const redlock_inspection_t) -> i32 {
     // SAFETY: a live inspection or NULL.
     read(0, || unsafe { holder_of(inspect) }.map_or(0, |holder| i32::from(holder.is_quorum)))
 }
@@ -103,7 +103,7 @@ pub unsafe extern "C" fn redlock_inspect_is_held(inspect: *const redlock_inspect
 ///
 /// NULL where no node has the key, or inspect is NULL; length is untouched then. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_token(inspect: *const redlock_inspect_t, length: *mut usize) -> *const c_char {
+pub unsafe extern "C" fn redlock_inspection_token(inspect: *const redlock_inspection_t, length: *mut usize) -> *const c_char {
     read(ptr::null(), || {
         // SAFETY: a live inspection or NULL.
         let Some(holder) = (unsafe { holder_of(inspect) }) else { return ptr::null() };
@@ -115,21 +115,21 @@ pub unsafe extern "C" fn redlock_inspect_token(inspect: *const redlock_inspect_t
 /// For how many more milliseconds a quorum keeps that token, or as many nodes as have it. -1: for ever, which
 /// is no work of this library. 0 where no node has the key, or inspect is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_remaining_ms(inspect: *const redlock_inspect_t) -> i64 {
+pub unsafe extern "C" fn redlock_inspection_remaining_ms(inspect: *const redlock_inspection_t) -> i64 {
     // SAFETY: a live inspection or NULL.
     read(0, || unsafe { holder_of(inspect) }.map_or(0, |holder| holder.remaining_ms))
 }
 
 /// How many nodes have that token. 0 where no node has the key, or inspect is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_count_held(inspect: *const redlock_inspect_t) -> usize {
+pub unsafe extern "C" fn redlock_inspection_node_count_held(inspect: *const redlock_inspection_t) -> usize {
     // SAFETY: a live inspection or NULL.
     read(0, || unsafe { holder_of(inspect) }.map_or(0, |holder| holder.node_count))
 }
 
 /// How many nodes were asked. 0 where inspect is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_count(inspect: *const redlock_inspect_t) -> usize {
+pub unsafe extern "C" fn redlock_inspection_node_count(inspect: *const redlock_inspection_t) -> usize {
     // SAFETY: a live inspection or NULL.
     read(0, || unsafe { look(inspect) }.map_or(0, |inspect| inspect.nodes.len()))
 }
@@ -137,7 +137,7 @@ pub unsafe extern "C" fn redlock_inspect_node_count(inspect: *const redlock_insp
 /// The URL of a node, counted from 0, without user name and password. Borrowed from inspect. NULL where inspect
 /// is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_url(inspect: *const redlock_inspect_t, node: usize) -> *const c_char {
+pub unsafe extern "C" fn redlock_inspection_node_url(inspect: *const redlock_inspection_t, node: usize) -> *const c_char {
     // SAFETY: a live inspection or NULL.
     read(ptr::null(), || unsafe { node_of(inspect, node) }.map_or(ptr::null(), |node| node.url.as_ptr()))
 }
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn redlock_inspect_node_url(inspect: *const redlock_inspec
 /// How a node, counted from 0, answered: REDLOCK_NODE_DONE if it did, with or without a key, else another of
 /// the REDLOCK_NODE_ values. REDLOCK_NODE_NONE where inspect is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_outcome(inspect: *const redlock_inspect_t, node: usize) -> i32 {
+pub unsafe extern "C" fn redlock_inspection_node_outcome(inspect: *const redlock_inspection_t, node: usize) -> i32 {
     // SAFETY: a live inspection or NULL.
     read(REDLOCK_NODE_NONE, || unsafe { node_of(inspect, node) }.map_or(REDLOCK_NODE_NONE, |node| node.outcome))
 }
@@ -153,7 +153,7 @@ pub unsafe extern "C" fn redlock_inspect_node_outcome(inspect: *const redlock_in
 /// The words of a node, counted from 0: the server's or the system's, else the text of its outcome. Borrowed
 /// from inspect. NULL where inspect is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_text(inspect: *const redlock_inspect_t, node: usize) -> *const c_char {
+pub unsafe extern "C" fn redlock_inspection_node_text(inspect: *const redlock_inspection_t, node: usize) -> *const c_char {
     // SAFETY: a live inspection or NULL.
     read(ptr::null(), || unsafe { node_of(inspect, node) }.map_or(ptr::null(), |node| node.text.as_ptr()))
 }
@@ -165,8 +165,8 @@ pub unsafe extern "C" fn redlock_inspect_node_text(inspect: *const redlock_inspe
 /// NULL where the node has no key or did not answer, or inspect is NULL or has no such node; length is
 /// untouched then. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_token(
-    inspect: *const redlock_inspect_t,
+pub unsafe extern "C" fn redlock_inspection_node_token(
+    inspect: *const redlock_inspection_t,
     node: usize,
     length: *mut usize,
 ) -> *const c_char {
@@ -181,37 +181,37 @@ pub unsafe extern "C" fn redlock_inspect_node_token(
 /// For how many more milliseconds a node, counted from 0, keeps its key. -1: for ever. 0 where it has none or
 /// did not answer, or inspect is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspect_node_remaining_ms(inspect: *const redlock_inspect_t, node: usize) -> i64 {
+pub unsafe extern "C" fn redlock_inspection_node_remaining_ms(inspect: *const redlock_inspection_t, node: usize) -> i64 {
     // SAFETY: a live inspection or NULL.
     read(0, || unsafe { node_of(inspect, node) }.map_or(0, |node| node.remaining_ms))
 }
 
 /// # Safety
 /// `rl` is NULL or a live handle, `out` is NULL or a place for one pointer.
-unsafe fn inspect(rl: *const redlock_t, resource: &[u8], out: *mut *mut redlock_inspect_t) -> Result<(), Error> {
+unsafe fn inspect(rl: *const redlock_t, resource: &[u8], out: *mut *mut redlock_inspection_t) -> Result<(), Error> {
     // SAFETY: as promised.
     let (handle, out) = unsafe { (share(rl, "rl")?, Out::new(out, "out")?) };
     let _inside = handle.enter()?;
-    out.put(give(redlock_inspect_t::from(handle.engine.inspect(resource)?)));
+    out.put(give(redlock_inspection_t::from(handle.engine.inspect(resource)?)));
     Ok(())
 }
 
 /// # Safety
 /// As for [`look`].
-unsafe fn holder_of<'a>(inspect: *const redlock_inspect_t) -> Option<&'a Holder> {
+unsafe fn holder_of<'a>(inspect: *const redlock_inspection_t) -> Option<&'a Holder> {
     // SAFETY: as promised.
     unsafe { look(inspect) }?.holder.as_ref()
 }
 
 /// # Safety
 /// As for [`look`].
-unsafe fn node_of<'a>(inspect: *const redlock_inspect_t, node: usize) -> Option<&'a Node> {
+unsafe fn node_of<'a>(inspect: *const redlock_inspection_t, node: usize) -> Option<&'a Node> {
     // SAFETY: as promised.
     unsafe { look(inspect) }?.nodes.get(node)
 }
 
-impl From<Inspection> for redlock_inspect_t {
-    fn from(inspection: Inspection) -> redlock_inspect_t {
+impl From<Inspection> for redlock_inspection_t {
+    fn from(inspection: Inspection) -> redlock_inspection_t {
         let holder = inspection.holder.map(|holder| Holder {
             token: Terminated::new(&holder.token),
             node_count: holder.node_count,
@@ -225,7 +225,7 @@ impl From<Inspection> for redlock_inspect_t {
             remaining_ms: node.token.as_ref().map_or(0, |_| remaining(node.remaining_ms)),
             token: node.token.as_ref().map(Terminated::new),
         });
-        redlock_inspect_t { holder, nodes: nodes.collect() }
+        redlock_inspection_t { holder, nodes: nodes.collect() }
     }
 }
 

@@ -417,12 +417,12 @@ pub unsafe extern "C" fn redlock_options_set_protocol(
 /// 1: keys are deleted by a command that compares where the server has one, DELEX or DELIFEQ (the default). 0: by
 /// script always. Locks are extended, and fencing tokens given, by script always. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_options_set_lua_free(
+pub unsafe extern "C" fn redlock_options_set_avoid_lua(
     options: *mut redlock_options_t,
-    lua_free: i32,
+    avoid_lua: i32,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.lua_free = yes_or_no(lua_free, "lua_free")?;
+        engine.avoid_lua = yes_or_no(avoid_lua, "avoid_lua")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.

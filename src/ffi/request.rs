@@ -180,7 +180,7 @@ pub unsafe extern "C" fn redlock_request_set_token_bytes(
 /// After FLUSH nothing is promised. Release by redlock_unlock_token() is as good as any; extension by
 /// redlock_extend_token() does not lengthen the counters' life.
 ///
-/// Needs scripts, also where redlock_options_set_lua_free() is in use: the rights +eval +get +set +time +pttl
+/// Needs scripts, also where redlock_options_set_avoid_lua() is in use: the rights +eval +get +set +time +pttl
 /// +pexpire on the key and on the counter. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_request_set_fence(request: *mut redlock_request_t, fence: i32) -> redlock_status_t {

@@ -201,7 +201,7 @@ pub unsafe extern "C" fn redlock_stats_node_latency_ns_sum(stats: *const redlock
 
 /// Releases that a node, counted from 0, has not confirmed yet. Falls again when it does. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_stats_node_debts(stats: *const redlock_stats_t, node: usize) -> u64 {
+pub unsafe extern "C" fn redlock_stats_node_pending_releases(stats: *const redlock_stats_t, node: usize) -> u64 {
     // SAFETY: live counters or NULL.
     unsafe { of_node(stats, node, |node| node.debts) }
 }

@@ -178,7 +178,7 @@ pub unsafe extern "C" fn redlock_submit_extend_token_bytes(
     })
 }
 
-/// Submits redlock_inspect(); redlock_event_take_inspect() hands out what the nodes said. rl, resource: not NULL. Since
+/// Submits redlock_inspect(); redlock_event_take_inspection() hands out what the nodes said. rl, resource: not NULL. Since
 /// 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_submit_inspect(

@@ -43,7 +43,7 @@ fn freeing_null_does_nothing() {
         redlock_request_free(null_mut());
         redlock_options_free(null_mut());
         redlock_error_free(null_mut());
-        redlock_inspect_free(null_mut());
+        redlock_inspection_free(null_mut());
         redlock_stats_free(null_mut());
     }
 }
@@ -69,16 +69,16 @@ fn getters_answer_null_with_their_neutral_values() {
         assert!(redlock_error_node_text(null(), 0).is_null());
         assert_eq!(redlock_error_node_elapsed_ms(null(), 0), 0);
         assert_eq!(redlock_error_node_remaining_ms(null(), 0), -1);
-        assert_eq!(redlock_inspect_is_held(null()), 0);
-        assert!(redlock_inspect_token(null(), &raw mut length).is_null());
-        assert_eq!(redlock_inspect_remaining_ms(null()), 0);
-        assert_eq!(redlock_inspect_node_count_held(null()), 0);
-        assert_eq!(redlock_inspect_node_count(null()), 0);
-        assert!(redlock_inspect_node_url(null(), 0).is_null());
-        assert_eq!(redlock_inspect_node_outcome(null(), 0), REDLOCK_NODE_NONE);
-        assert!(redlock_inspect_node_text(null(), 0).is_null());
-        assert!(redlock_inspect_node_token(null(), 0, &raw mut length).is_null());
-        assert_eq!(redlock_inspect_node_remaining_ms(null(), 0), 0);
+        assert_eq!(redlock_inspection_is_held(null()), 0);
+        assert!(redlock_inspection_token(null(), &raw mut length).is_null());
+        assert_eq!(redlock_inspection_remaining_ms(null()), 0);
+        assert_eq!(redlock_inspection_node_count_held(null()), 0);
+        assert_eq!(redlock_inspection_node_count(null()), 0);
+        assert!(redlock_inspection_node_url(null(), 0).is_null());
+        assert_eq!(redlock_inspection_node_outcome(null(), 0), REDLOCK_NODE_NONE);
+        assert!(redlock_inspection_node_text(null(), 0).is_null());
+        assert!(redlock_inspection_node_token(null(), 0, &raw mut length).is_null());
+        assert_eq!(redlock_inspection_node_remaining_ms(null(), 0), 0);
         assert_eq!(redlock_stats_acquired(null()), 0);
         assert_eq!(redlock_stats_node_count(null()), 0);
         assert!(redlock_stats_node_url(null(), 0).is_null());
@@ -133,7 +133,7 @@ fn arguments_that_are_missing_or_out_of_range_are_invalid_and_say_which() {
         assert!(message(error).contains("resource cannot have"));
         assert_eq!(redlock_inspect(rl, c"r".as_ptr(), null_mut(), wanted), REDLOCK_E_INVALID);
         assert_eq!(message(error), "invalid argument: out is NULL");
-        assert_eq!(redlock_wait_ready_explain(rl, -2, wanted), REDLOCK_E_INVALID);
+        assert_eq!(redlock_wait_ready(rl, -2, wanted), REDLOCK_E_INVALID);
         assert_eq!(message(error), "invalid argument: timeout_ms is -2");
         assert_eq!(redlock_cancel(rl, 0), REDLOCK_E_INVALID);
         redlock_free(rl);
@@ -235,7 +235,7 @@ fn numbers_of_options_are_checked_when_they_are_set() {
             redlock_options_set_wake as unsafe extern "C" fn(_, _) -> _,
             redlock_options_set_interruptible,
             redlock_options_set_tls_insecure,
-            redlock_options_set_lua_free,
+            redlock_options_set_avoid_lua,
         ] {
             let statuses = [0, 1, 2, -1, i32::MIN].map(|value| set(options, value));
             assert_eq!(statuses, [0, 0, REDLOCK_E_INVALID, REDLOCK_E_INVALID, REDLOCK_E_INVALID]);

@@ -47,7 +47,7 @@ pub struct Login {
     /// Version of the protocol.
     pub protocol: Protocol,
     /// Whether to look for commands that replace the scripts.
-    pub lua_free: bool,
+    pub avoid_lua: bool,
     /// Whether to ask for invalidation pushes.
     pub tracking: bool,
 }
@@ -266,7 +266,7 @@ impl Handshake {
         }
         // Asking by doing is the only question that no renamed command, ACL or disguise answers wrongly; older servers
         // are spared it, since they count and log errors.
-        if self.login.lua_free && self.highest_major.is_none_or(|major| major >= LUA_FREE_SINCE) {
+        if self.login.avoid_lua && self.highest_major.is_none_or(|major| major >= LUA_FREE_SINCE) {
             self.ask(out, Step::ProbeDelex, &["DELEX", PROBE_KEY, "IFEQ", PROBE_TOKEN]);
             self.ask(out, Step::ProbeDelifeq, &["DELIFEQ", PROBE_KEY, PROBE_TOKEN]);
         }

@@ -60,15 +60,15 @@ static void a_handle_cannot_be_made_of_nothing(void **state)
 static void a_handle_that_is_null_answers_nothing(void **state)
 {
     redlock_lease_t *lease = UNTOUCHED(redlock_lease_t);
-    redlock_inspect_t *inspect = UNTOUCHED(redlock_inspect_t);
+    redlock_inspection_t *inspect = UNTOUCHED(redlock_inspection_t);
     redlock_stats_t *stats = UNTOUCHED(redlock_stats_t);
     redlock_request_t *request = redlock_request_new();
 
     (void)state;
     OK(redlock_request_set_resource(request, "r"));
     OK(redlock_request_set_ttl_ms(request, 1000));
-    INVALID(redlock_wait_ready(NULL, 0));
-#define CALL(error) redlock_wait_ready_explain(NULL, 0, error)
+    INVALID(redlock_wait_ready(NULL, 0, NULL));
+#define CALL(error) redlock_wait_ready(NULL, 0, error)
     REFUSES(CALL);
 #undef CALL
     assert_int_equal(redlock_node_count(NULL), 0);
@@ -149,7 +149,7 @@ static void a_lock_needs_a_resource_a_time_and_a_place_for_the_lease(void **stat
 #undef CALL
     assert_ptr_equal(lease, &untouched);
     assert_int_equal(cluster_holding(f->cluster, "r"), 0);
-    INVALID(redlock_wait_ready(f->rl, -2));
+    INVALID(redlock_wait_ready(f->rl, -2, NULL));
     INVALID(redlock_cancel(f->rl, 0));
     OK(redlock_cancel(f->rl, 77));
     assert_null(redlock_node_url(f->rl, FIXTURE_NODES));
@@ -283,7 +283,7 @@ static void an_error_that_is_null_says_nothing(void **state)
 static void an_inspection_needs_a_resource_and_a_place(void **state)
 {
     struct fixture *f = *state;
-    redlock_inspect_t *inspect = UNTOUCHED(redlock_inspect_t);
+    redlock_inspection_t *inspect = UNTOUCHED(redlock_inspection_t);
     size_t length = 4711;
 
 #define CALL(error) redlock_inspect(f->rl, NULL, &inspect, error)
@@ -306,17 +306,17 @@ static void an_inspection_needs_a_resource_and_a_place(void **state)
 #undef CALL
     assert_ptr_equal(inspect, &untouched);
 
-    redlock_inspect_free(NULL);
-    assert_int_equal(redlock_inspect_is_held(NULL), 0);
-    assert_null(redlock_inspect_token(NULL, &length));
-    assert_int_equal(redlock_inspect_remaining_ms(NULL), 0);
-    assert_int_equal(redlock_inspect_node_count_held(NULL), 0);
-    assert_int_equal(redlock_inspect_node_count(NULL), 0);
-    assert_null(redlock_inspect_node_url(NULL, 0));
-    assert_int_equal(redlock_inspect_node_outcome(NULL, 0), REDLOCK_NODE_NONE);
-    assert_null(redlock_inspect_node_text(NULL, 0));
-    assert_null(redlock_inspect_node_token(NULL, 0, &length));
-    assert_int_equal(redlock_inspect_node_remaining_ms(NULL, 0), 0);
+    redlock_inspection_free(NULL);
+    assert_int_equal(redlock_inspection_is_held(NULL), 0);
+    assert_null(redlock_inspection_token(NULL, &length));
+    assert_int_equal(redlock_inspection_remaining_ms(NULL), 0);
+    assert_int_equal(redlock_inspection_node_count_held(NULL), 0);
+    assert_int_equal(redlock_inspection_node_count(NULL), 0);
+    assert_null(redlock_inspection_node_url(NULL, 0));
+    assert_int_equal(redlock_inspection_node_outcome(NULL, 0), REDLOCK_NODE_NONE);
+    assert_null(redlock_inspection_node_text(NULL, 0));
+    assert_null(redlock_inspection_node_token(NULL, 0, &length));
+    assert_int_equal(redlock_inspection_node_remaining_ms(NULL, 0), 0);
     assert_int_equal(length, 4711);
 }
 
@@ -386,10 +386,10 @@ static void an_event_that_is_null_says_nothing(void **state)
     assert_int_equal(redlock_event_kind(NULL), 0);
     assert_int_equal(redlock_event_tag(NULL), 0);
     assert_int_equal(redlock_event_status(NULL), REDLOCK_OK);
-    assert_int_equal(redlock_event_work(NULL), 0);
+    assert_int_equal(redlock_event_operation(NULL), 0);
     assert_null(redlock_event_error(NULL));
     assert_null(redlock_event_take_lease(NULL));
-    assert_null(redlock_event_take_inspect(NULL));
+    assert_null(redlock_event_take_inspection(NULL));
     assert_int_equal(redlock_event_node(NULL), -1);
     assert_int_equal(redlock_event_node_is_up(NULL), 0);
     redlock_event_free(NULL);
@@ -404,7 +404,7 @@ static void counters_that_are_null_are_zero(void **state)
     static uint64_t (*const of_node[])(const redlock_stats_t *, size_t) = {
         redlock_stats_node_requests, redlock_stats_node_replies, redlock_stats_node_timeouts,
         redlock_stats_node_errors, redlock_stats_node_reconnects, redlock_stats_node_latency_ns_sum,
-        redlock_stats_node_debts,
+        redlock_stats_node_pending_releases,
     };
     struct fixture *f = *state;
     redlock_stats_t *stats = NULL;
@@ -454,12 +454,12 @@ static void on_success_no_error_object_is_written(void **state)
     const char *resource = cluster_resource("success");
     redlock_error_t *error = UNTOUCHED(redlock_error_t);
     redlock_lease_t *lease = NULL;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     redlock_stats_t *stats = NULL;
     redlock_t *rl = NULL;
 
     OK(redlock_new(cluster_urls(f->cluster), FIXTURE_NODES, NULL, &rl, &error));
-    OK(redlock_wait_ready_explain(f->rl, 1000, &error));
+    OK(redlock_wait_ready(f->rl, 1000, &error));
     OK(redlock_lock(f->rl, resource, 10000, 1000, &lease, &error));
     OK(redlock_extend(lease, 20000, &error));
     OK(redlock_extend_token(f->rl, resource, redlock_lease_token(lease, NULL), 20000, &error));
@@ -468,7 +468,7 @@ static void on_success_no_error_object_is_written(void **state)
     OK(redlock_unlock(lease, &error));
     assert_ptr_equal(error, &untouched);
     redlock_stats_free(stats);
-    redlock_inspect_free(inspect);
+    redlock_inspection_free(inspect);
     redlock_lease_free(lease);
     redlock_free(rl);
 }

@@ -25,7 +25,7 @@ static void cycle(struct fixture *f, int number)
     char resource[64];
     redlock_lease_t *lease = NULL, *refused = NULL;
     redlock_error_t *error = NULL;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
 
     snprintf(resource, sizeof resource, "endurance-%d", number);
     assert_int_equal(redlock_lock(f->rl, resource, 60000, 1000, &lease, &error), REDLOCK_OK);
@@ -39,7 +39,7 @@ static void cycle(struct fixture *f, int number)
         break;
     case 2:
         assert_int_equal(redlock_inspect(f->rl, resource, &inspect, NULL), REDLOCK_OK);
-        redlock_inspect_free(inspect);
+        redlock_inspection_free(inspect);
         break;
     case 3:
         assert_int_equal(redlock_unlock_token(f->rl, resource, redlock_lease_token(lease, NULL), NULL), REDLOCK_OK);

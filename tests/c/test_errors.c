@@ -150,12 +150,12 @@ static void expect_wrong_password(const cluster_t *cluster, const char *const *u
     redlock_t *rl = NULL;
     redlock_error_t *error = NULL;
     redlock_lease_t *lease = NULL;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     redlock_stats_t *stats = NULL;
     size_t permanent = 0;
 
     OK(redlock_new(urls, cluster_size(cluster), options, &rl, NULL));
-    assert_int_equal(redlock_wait_ready_explain(rl, (int64_t)(5000 * cluster_slowness()), &error), REDLOCK_E_CONFIG);
+    assert_int_equal(redlock_wait_ready(rl, (int64_t)(5000 * cluster_slowness()), &error), REDLOCK_E_CONFIG);
     assert_nowhere(error, secret);
     redlock_error_free(error);
     error = NULL;
@@ -243,7 +243,7 @@ static void a_peer_that_speaks_another_protocol_is_named(void **state)
     OK(redlock_new(urls, 1, options, &rl, NULL));
     accepted = accept(listener, NULL, NULL);
     assert_true(write(accepted, "SSH-2.0-OpenSSH_9.2\r\n", 21) == 21);
-    assert_int_equal(redlock_wait_ready_explain(rl, 200, &error), REDLOCK_E_NO_QUORUM);
+    assert_int_equal(redlock_wait_ready(rl, 200, &error), REDLOCK_E_NO_QUORUM);
     assert_contains(redlock_error_message(error), "node 1: ");
     redlock_error_free(error);
     close(accepted);

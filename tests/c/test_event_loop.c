@@ -65,7 +65,7 @@ static void expect_done(const redlock_t *rl, int32_t work, uint64_t tag, redlock
 {
     redlock_event_t *event = next_done(rl);
 
-    assert_int_equal(redlock_event_work(event), work);
+    assert_int_equal(redlock_event_operation(event), work);
     assert_int_equal(redlock_event_tag(event), tag);
     assert_int_equal(redlock_event_status(event), status);
     assert_true((redlock_event_error(event) != NULL) == (status != REDLOCK_OK));
@@ -78,15 +78,15 @@ static void every_operation_can_be_submitted(void **state)
     const char *resource = cluster_resource("submitted"), *other = cluster_resource("other");
     redlock_event_t *event;
     redlock_lease_t *lease;
-    redlock_inspect_t *inspect;
+    redlock_inspection_t *inspect;
 
     submit_lock(f->rl, resource, 1);
     event = next_done(f->rl);
-    assert_int_equal(redlock_event_work(event), REDLOCK_WORK_LOCK);
+    assert_int_equal(redlock_event_operation(event), REDLOCK_OPERATION_LOCK);
     assert_int_equal(redlock_event_tag(event), 1);
     assert_int_equal(redlock_event_status(event), REDLOCK_OK);
     assert_null(redlock_event_error(event));
-    assert_null(redlock_event_take_inspect(event));
+    assert_null(redlock_event_take_inspection(event));
     assert_int_equal(redlock_event_node(event), -1);
     lease = redlock_event_take_lease(event);
     assert_non_null(lease);
@@ -104,33 +104,33 @@ static void every_operation_can_be_submitted(void **state)
     redlock_event_free(event);
 
     OK(redlock_submit_extend(lease, 90000, 3, NULL));
-    expect_done(f->rl, REDLOCK_WORK_EXTEND, 3, REDLOCK_OK);
+    expect_done(f->rl, REDLOCK_OPERATION_EXTEND, 3, REDLOCK_OK);
     OK(redlock_submit_inspect(f->rl, resource, 4, NULL));
     event = next_done(f->rl);
-    assert_int_equal(redlock_event_work(event), REDLOCK_WORK_INSPECT);
-    inspect = redlock_event_take_inspect(event);
-    assert_null(redlock_event_take_inspect(event));
+    assert_int_equal(redlock_event_operation(event), REDLOCK_OPERATION_INSPECT);
+    inspect = redlock_event_take_inspection(event);
+    assert_null(redlock_event_take_inspection(event));
     redlock_event_free(event);
-    assert_string_equal(redlock_inspect_token(inspect, NULL), redlock_lease_token(lease, NULL));
-    redlock_inspect_free(inspect);
+    assert_string_equal(redlock_inspection_token(inspect, NULL), redlock_lease_token(lease, NULL));
+    redlock_inspection_free(inspect);
 
     OK(redlock_submit_extend_token(f->rl, resource, redlock_lease_token(lease, NULL), 95000, 5, NULL));
-    expect_done(f->rl, REDLOCK_WORK_EXTEND, 5, REDLOCK_OK);
+    expect_done(f->rl, REDLOCK_OPERATION_EXTEND, 5, REDLOCK_OK);
     OK(redlock_submit_unlock(lease, 6, NULL));
     redlock_lease_free(lease);
-    expect_done(f->rl, REDLOCK_WORK_UNLOCK, 6, REDLOCK_OK);
+    expect_done(f->rl, REDLOCK_OPERATION_UNLOCK, 6, REDLOCK_OK);
 
     lease = fixture_take(f->rl, other, 60000);
     OK(redlock_submit_extend_token_bytes(f->rl, other, strlen(other), redlock_lease_token(lease, NULL),
                                          strlen(redlock_lease_token(lease, NULL)), 95000, 7, NULL));
-    expect_done(f->rl, REDLOCK_WORK_EXTEND, 7, REDLOCK_OK);
+    expect_done(f->rl, REDLOCK_OPERATION_EXTEND, 7, REDLOCK_OK);
     OK(redlock_submit_inspect_bytes(f->rl, other, strlen(other), 8, NULL));
-    expect_done(f->rl, REDLOCK_WORK_INSPECT, 8, REDLOCK_OK);
+    expect_done(f->rl, REDLOCK_OPERATION_INSPECT, 8, REDLOCK_OK);
     OK(redlock_submit_unlock_token_bytes(f->rl, other, strlen(other), redlock_lease_token(lease, NULL),
                                          strlen(redlock_lease_token(lease, NULL)), 9, NULL));
-    expect_done(f->rl, REDLOCK_WORK_UNLOCK, 9, REDLOCK_OK);
+    expect_done(f->rl, REDLOCK_OPERATION_UNLOCK, 9, REDLOCK_OK);
     OK(redlock_submit_unlock_token(f->rl, other, redlock_lease_token(lease, NULL), 10, NULL));
-    expect_done(f->rl, REDLOCK_WORK_UNLOCK, 10, REDLOCK_E_LOST);
+    expect_done(f->rl, REDLOCK_OPERATION_UNLOCK, 10, REDLOCK_E_LOST);
     redlock_lease_free(lease);
     assert_true(cluster_wait_holding(f->cluster, resource, 0, 2000 * cluster_slowness()));
     assert_true(cluster_wait_holding(f->cluster, other, 0, 2000 * cluster_slowness()));

@@ -59,10 +59,10 @@ static void an_event_that_is_null_is_no_event(void **state)
     assert_int_equal(redlock_event_kind(NULL), 0);
     assert_int_equal(redlock_event_tag(NULL), 0);
     assert_int_equal(redlock_event_status(NULL), REDLOCK_OK);
-    assert_int_equal(redlock_event_work(NULL), 0);
+    assert_int_equal(redlock_event_operation(NULL), 0);
     assert_null(redlock_event_error(NULL));
     assert_null(redlock_event_take_lease(NULL));
-    assert_null(redlock_event_take_inspect(NULL));
+    assert_null(redlock_event_take_inspection(NULL));
     assert_int_equal(redlock_event_node(NULL), -1);
     assert_int_equal(redlock_event_node_is_up(NULL), 0);
 }
@@ -121,26 +121,26 @@ static void what_is_submitted_ends_in_one_event_each(void **state)
     redlock_request_t *request = redlock_request_new();
     redlock_event_t *event;
     redlock_lease_t *lease;
-    redlock_inspect_t *inspect;
+    redlock_inspection_t *inspect;
 
     OK(redlock_request_set_resource(request, resource));
     OK(redlock_request_set_ttl_ms(request, 30000));
     OK(redlock_request_set_tag(request, 42));
     OK(redlock_submit_lock(rl, request, NULL));
     event = next_done(rl);
-    assert_int_equal(redlock_event_work(event), REDLOCK_WORK_LOCK);
+    assert_int_equal(redlock_event_operation(event), REDLOCK_OPERATION_LOCK);
     assert_int_equal(redlock_event_tag(event), 42);
     lease = redlock_event_take_lease(event);
     assert_non_null(lease);
     assert_null(redlock_event_take_lease(event));
-    assert_null(redlock_event_take_inspect(event));
+    assert_null(redlock_event_take_inspection(event));
     redlock_event_free(event);
 
     OK(redlock_submit_inspect(rl, resource, 43, NULL));
     event = next_done(rl);
-    inspect = redlock_event_take_inspect(event);
-    assert_string_equal(redlock_inspect_token(inspect, NULL), redlock_lease_token(lease, NULL));
-    redlock_inspect_free(inspect);
+    inspect = redlock_event_take_inspection(event);
+    assert_string_equal(redlock_inspection_token(inspect, NULL), redlock_lease_token(lease, NULL));
+    redlock_inspection_free(inspect);
     redlock_event_free(event);
 
     OK(redlock_submit_lock(rl, request, NULL));

@@ -34,7 +34,7 @@ static void expect_forked_everywhere(const struct fixture *f, redlock_lease_t *l
 {
     redlock_error_t *error = NULL;
     redlock_lease_t *other = NULL;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     redlock_stats_t *stats = NULL;
 
     CHILD_EXPECTS(redlock_unlock(lease, &error) == REDLOCK_E_FORKED);
@@ -46,7 +46,7 @@ static void expect_forked_everywhere(const struct fixture *f, redlock_lease_t *l
     CHILD_EXPECTS(redlock_extend_token(f->rl, resource, "t", 1000, NULL) == REDLOCK_E_FORKED);
     CHILD_EXPECTS(redlock_inspect(f->rl, resource, &inspect, NULL) == REDLOCK_E_FORKED);
     CHILD_EXPECTS(redlock_stats(f->rl, &stats, NULL) == REDLOCK_E_FORKED);
-    CHILD_EXPECTS(redlock_wait_ready(f->rl, -1) == REDLOCK_E_FORKED);
+    CHILD_EXPECTS(redlock_wait_ready(f->rl, -1, NULL) == REDLOCK_E_FORKED);
     CHILD_EXPECTS(redlock_cancel(f->rl, 1) == REDLOCK_E_FORKED);
     CHILD_EXPECTS(redlock_node_count(f->rl) == FIXTURE_NODES);
     CHILD_EXPECTS(other == NULL && inspect == NULL && stats == NULL);

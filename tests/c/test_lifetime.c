@@ -15,7 +15,7 @@ static void copies_outlive_what_they_were_made_from(void **state)
     redlock_t *rl = NULL;
     redlock_lease_t *lease = NULL, *refused = NULL;
     redlock_error_t *error = NULL;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     redlock_stats_t *stats = NULL;
 
     OK(redlock_options_set_key_prefix(options, prefix));
@@ -37,12 +37,12 @@ static void copies_outlive_what_they_were_made_from(void **state)
 
     assert_non_null(strstr(redlock_error_message(error), "held"));
     assert_non_null(redlock_error_node_url(error, 0));
-    assert_string_equal(redlock_inspect_token(inspect, NULL), redlock_lease_token(lease, NULL));
+    assert_string_equal(redlock_inspection_token(inspect, NULL), redlock_lease_token(lease, NULL));
     assert_int_equal(redlock_stats_acquired(stats), 1);
     assert_string_equal(redlock_lease_resource(lease, NULL), resource);
     redlock_lease_free(lease);
     redlock_error_free(error);
-    redlock_inspect_free(inspect);
+    redlock_inspection_free(inspect);
     redlock_stats_free(stats);
 }
 
@@ -160,7 +160,7 @@ static void a_handle_without_any_node_can_be_freed_while_somebody_waits_for_it(v
 
     (void)state;
     OK(redlock_new(nowhere, 3, NULL, &waiter.rl, NULL));
-    assert_int_equal(redlock_wait_ready(waiter.rl, 100), REDLOCK_E_NO_QUORUM);
+    assert_int_equal(redlock_wait_ready(waiter.rl, 100, NULL), REDLOCK_E_NO_QUORUM);
     start(&waiter);
     cluster_sleep_ms(100 * cluster_slowness());
     redlock_free(waiter.rl);

@@ -32,7 +32,7 @@ static void options_that_are_null_are_refused(void **state)
     INVALID(redlock_options_set_password(NULL, "p"));
     INVALID(redlock_options_set_client_name(NULL, "n"));
     INVALID(redlock_options_set_protocol(NULL, REDLOCK_PROTOCOL_AUTO));
-    INVALID(redlock_options_set_lua_free(NULL, 1));
+    INVALID(redlock_options_set_avoid_lua(NULL, 1));
 }
 
 static void numbers_out_of_range_are_refused_by_their_setter(void **state)
@@ -61,7 +61,7 @@ static void numbers_out_of_range_are_refused_by_their_setter(void **state)
     INVALID(redlock_options_set_tls_insecure(options, 2));
     INVALID(redlock_options_set_protocol(options, 1));
     INVALID(redlock_options_set_protocol(options, 4));
-    INVALID(redlock_options_set_lua_free(options, 2));
+    INVALID(redlock_options_set_avoid_lua(options, 2));
     INVALID(redlock_options_set_username(options, "\xff"));
     INVALID(redlock_options_set_password(options, "\xff"));
     INVALID(redlock_options_set_client_name(options, "\xff"));
@@ -185,7 +185,7 @@ static void every_protocol_and_both_ways_to_release_work(void **state)
         redlock_t *rl;
 
         OK(redlock_options_set_protocol(options, protocols[i / 2]));
-        OK(redlock_options_set_lua_free(options, i % 2));
+        OK(redlock_options_set_avoid_lua(options, i % 2));
         rl = fixture_handle(f->cluster, options);
         lease = fixture_take(rl, resource, 10000);
         OK(redlock_extend(lease, 30000, NULL));
@@ -226,12 +226,12 @@ static void scripts_are_used_only_where_the_server_cannot_compare_and_delete(voi
 
     free(delex);
     free(delifeq);
-    for (int32_t lua_free = 0; lua_free <= 1; lua_free++) {
+    for (int32_t avoid_lua = 0; avoid_lua <= 1; avoid_lua++) {
         redlock_options_t *options = fixture_options();
         redlock_lease_t *lease;
         redlock_t *rl;
 
-        OK(redlock_options_set_lua_free(options, lua_free));
+        OK(redlock_options_set_avoid_lua(options, avoid_lua));
         rl = fixture_handle(f->cluster, options);
         for (size_t node = 0; node < FIXTURE_NODES; node++)
             free(cluster_cli(f->cluster, node, "CONFIG", "RESETSTAT", NULL));
@@ -241,7 +241,7 @@ static void scripts_are_used_only_where_the_server_cannot_compare_and_delete(voi
         /* Waits for what the slower nodes still have to confirm. */
         redlock_free(rl);
         for (size_t node = 0; node < FIXTURE_NODES; node++) {
-            bool is_lua_free = lua_free == 1 && (has_delex || has_delifeq);
+            bool is_lua_free = avoid_lua == 1 && (has_delex || has_delifeq);
 
             assert_true((calls(f, node, "delex") + calls(f, node, "delifeq") > 0) == is_lua_free);
             /* Extension is by script everywhere, so that it takes part in any case. */

@@ -110,7 +110,7 @@ static void a_second_client_is_told_that_the_lock_is_held(void **state)
     redlock_t *second = NULL;
 
     assert_int_equal(redlock_new(cluster_urls(f->cluster), 5, NULL, &second, NULL), REDLOCK_OK);
-    assert_int_equal(redlock_wait_ready(second, 5000), REDLOCK_OK);
+    assert_int_equal(redlock_wait_ready(second, 5000, NULL), REDLOCK_OK);
     assert_true(reaches_all_nodes(second, 5000));
     assert_int_equal(redlock_lock(second, resource, 30000, 0, &untouched, &error), REDLOCK_E_NOT_ACQUIRED);
     assert_ptr_equal(untouched, f);

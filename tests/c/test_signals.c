@@ -77,7 +77,7 @@ static void a_signal_handler_ends_the_wait_for_the_nodes(void **state)
     OK(redlock_new(nowhere, 3, NULL, &rl, NULL));
     handle_alarms(0);
     alarm_in_ms(100, 0);
-    assert_int_equal(redlock_wait_ready(rl, -1), REDLOCK_E_INTERRUPTED);
+    assert_int_equal(redlock_wait_ready(rl, -1, NULL), REDLOCK_E_INTERRUPTED);
     redlock_free(rl);
 }
 

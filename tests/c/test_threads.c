@@ -146,7 +146,7 @@ static void of_eight_threads_that_unlock_one_lease_exactly_one_succeeds(void **s
 static void *do_everything(void *argument)
 {
     struct crowd *crowd = argument;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     redlock_stats_t *stats = NULL;
     redlock_lease_t *lease = NULL;
     size_t length = 0;
@@ -162,7 +162,7 @@ static void *do_everything(void *argument)
             atomic_fetch_add(&crowd->violations, 1);
         if (redlock_inspect(crowd->rl, crowd->resource, &inspect, NULL) != REDLOCK_OK)
             atomic_fetch_add(&crowd->failures, 1);
-        redlock_inspect_free(inspect);
+        redlock_inspection_free(inspect);
         inspect = NULL;
         if (redlock_stats(crowd->rl, &stats, NULL) != REDLOCK_OK)
             atomic_fetch_add(&crowd->failures, 1);

@@ -56,7 +56,7 @@ static void resources_and_tokens_may_hold_any_bytes(void **state)
     struct fixture *f = *state;
     redlock_request_t *request = redlock_request_new();
     redlock_lease_t *lease = NULL;
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     size_t length = 0;
 
     OK(redlock_request_set_resource_bytes(request, resource, sizeof resource));
@@ -70,14 +70,14 @@ static void resources_and_tokens_may_hold_any_bytes(void **state)
     assert_int_equal(redlock_lease_token(lease, NULL)[length], '\0');
 
     OK(redlock_inspect_bytes(f->rl, resource, sizeof resource, &inspect, NULL));
-    assert_int_equal(redlock_inspect_is_held(inspect), 1);
-    assert_memory_equal(redlock_inspect_token(inspect, &length), token, sizeof token);
+    assert_int_equal(redlock_inspection_is_held(inspect), 1);
+    assert_memory_equal(redlock_inspection_token(inspect, &length), token, sizeof token);
     assert_int_equal(length, sizeof token);
-    redlock_inspect_free(inspect);
+    redlock_inspection_free(inspect);
     /* What ends at the first NUL is another lock. */
     OK(redlock_inspect(f->rl, resource, &inspect, NULL));
-    assert_int_equal(redlock_inspect_is_held(inspect), 0);
-    redlock_inspect_free(inspect);
+    assert_int_equal(redlock_inspection_is_held(inspect), 0);
+    redlock_inspection_free(inspect);
     assert_int_equal(redlock_unlock_token_bytes(f->rl, resource, sizeof resource, token, 1, NULL), REDLOCK_E_LOST);
     OK(redlock_extend_token_bytes(f->rl, resource, sizeof resource, token, sizeof token, 40000, NULL));
     OK(redlock_unlock_token_bytes(f->rl, resource, sizeof resource, token, sizeof token, NULL));
@@ -158,54 +158,54 @@ static void an_inspection_shows_the_holder_and_changes_nothing(void **state)
     struct fixture *f = *state;
     const char *resource = cluster_resource("seen");
     redlock_lease_t *lease = fixture_take(f->rl, resource, 30000);
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
     size_t length = 0;
 
     assert_true(cluster_wait_holding(f->cluster, resource, FIXTURE_NODES, 1000));
     OK(redlock_inspect(f->rl, resource, &inspect, NULL));
-    assert_int_equal(redlock_inspect_is_held(inspect), 1);
-    assert_string_equal(redlock_inspect_token(inspect, &length), redlock_lease_token(lease, NULL));
+    assert_int_equal(redlock_inspection_is_held(inspect), 1);
+    assert_string_equal(redlock_inspection_token(inspect, &length), redlock_lease_token(lease, NULL));
     assert_int_equal(length, strlen(redlock_lease_token(lease, NULL)));
-    assert_in_range(redlock_inspect_remaining_ms(inspect), 20000, 30000);
-    assert_true(redlock_inspect_node_count_held(inspect) >= 3);
-    assert_int_equal(redlock_inspect_node_count(inspect), FIXTURE_NODES);
+    assert_in_range(redlock_inspection_remaining_ms(inspect), 20000, 30000);
+    assert_true(redlock_inspection_node_count_held(inspect) >= 3);
+    assert_int_equal(redlock_inspection_node_count(inspect), FIXTURE_NODES);
     for (size_t node = 0; node < FIXTURE_NODES; node++) {
-        assert_string_equal(redlock_inspect_node_url(inspect, node), redlock_node_url(f->rl, node));
-        assert_true(strlen(redlock_inspect_node_text(inspect, node)) > 0);
-        if (redlock_inspect_node_outcome(inspect, node) == REDLOCK_NODE_DONE) {
-            assert_string_equal(redlock_inspect_node_token(inspect, node, NULL), redlock_lease_token(lease, NULL));
-            assert_in_range(redlock_inspect_node_remaining_ms(inspect, node), 20000, 30000);
+        assert_string_equal(redlock_inspection_node_url(inspect, node), redlock_node_url(f->rl, node));
+        assert_true(strlen(redlock_inspection_node_text(inspect, node)) > 0);
+        if (redlock_inspection_node_outcome(inspect, node) == REDLOCK_NODE_DONE) {
+            assert_string_equal(redlock_inspection_node_token(inspect, node, NULL), redlock_lease_token(lease, NULL));
+            assert_in_range(redlock_inspection_node_remaining_ms(inspect, node), 20000, 30000);
         }
     }
-    assert_int_equal(redlock_inspect_node_outcome(inspect, FIXTURE_NODES), REDLOCK_NODE_NONE);
-    assert_null(redlock_inspect_node_token(inspect, FIXTURE_NODES, &length));
-    redlock_inspect_free(inspect);
+    assert_int_equal(redlock_inspection_node_outcome(inspect, FIXTURE_NODES), REDLOCK_NODE_NONE);
+    assert_null(redlock_inspection_node_token(inspect, FIXTURE_NODES, &length));
+    redlock_inspection_free(inspect);
     assert_int_equal(cluster_holding(f->cluster, resource), FIXTURE_NODES);
     fixture_release(lease);
 
     assert_true(cluster_wait_holding(f->cluster, resource, 0, 1000));
     inspect = NULL;
     OK(redlock_inspect(f->rl, resource, &inspect, NULL));
-    assert_int_equal(redlock_inspect_is_held(inspect), 0);
-    assert_null(redlock_inspect_token(inspect, NULL));
-    assert_int_equal(redlock_inspect_remaining_ms(inspect), 0);
-    assert_int_equal(redlock_inspect_node_count_held(inspect), 0);
-    redlock_inspect_free(inspect);
+    assert_int_equal(redlock_inspection_is_held(inspect), 0);
+    assert_null(redlock_inspection_token(inspect, NULL));
+    assert_int_equal(redlock_inspection_remaining_ms(inspect), 0);
+    assert_int_equal(redlock_inspection_node_count_held(inspect), 0);
+    redlock_inspection_free(inspect);
 }
 
 static void a_key_without_end_is_seen_as_such(void **state)
 {
     struct fixture *f = *state;
     const char *resource = cluster_resource("endless");
-    redlock_inspect_t *inspect = NULL;
+    redlock_inspection_t *inspect = NULL;
 
     for (size_t node = 0; node < FIXTURE_NODES; node++)
         free(cluster_cli(f->cluster, node, "SET", resource, "somebody", NULL));
     OK(redlock_inspect(f->rl, resource, &inspect, NULL));
-    assert_int_equal(redlock_inspect_is_held(inspect), 1);
-    assert_string_equal(redlock_inspect_token(inspect, NULL), "somebody");
-    assert_int_equal(redlock_inspect_remaining_ms(inspect), -1);
-    redlock_inspect_free(inspect);
+    assert_int_equal(redlock_inspection_is_held(inspect), 1);
+    assert_string_equal(redlock_inspection_token(inspect, NULL), "somebody");
+    assert_int_equal(redlock_inspection_remaining_ms(inspect), -1);
+    redlock_inspection_free(inspect);
     OK(redlock_unlock_token(f->rl, resource, "somebody", NULL));
 }
 
@@ -291,9 +291,9 @@ static void waiting_for_the_nodes_tells_which_are_missing(void **state)
     redlock_t *rl = NULL;
     redlock_error_t *error = NULL;
 
-    OK(redlock_wait_ready(f->rl, 0));
+    OK(redlock_wait_ready(f->rl, 0, NULL));
     OK(redlock_new(some, 3, NULL, &rl, NULL));
-    assert_int_equal(redlock_wait_ready_explain(rl, (int64_t)(200 * cluster_slowness()), &error), REDLOCK_E_NO_QUORUM);
+    assert_int_equal(redlock_wait_ready(rl, (int64_t)(200 * cluster_slowness()), &error), REDLOCK_E_NO_QUORUM);
     assert_int_equal(redlock_error_node_count(error), 3);
     assert_int_equal(redlock_error_node_outcome(error, 0), REDLOCK_NODE_DONE);
     assert_int_equal(redlock_error_node_outcome(error, 1), REDLOCK_NODE_UNREACHABLE);

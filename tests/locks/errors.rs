@@ -99,7 +99,7 @@ fn a_missing_right_to_the_keys_is_a_configuration_error() {
 #[test]
 fn a_missing_right_to_run_scripts_is_told_by_unlock_and_extend() {
     let cluster = Cluster::start(3);
-    let handle = connect_with(&cluster.urls(), &Options { lua_free: false, ..options() });
+    let handle = connect_with(&cluster.urls(), &Options { avoid_lua: false, ..options() });
     for node in cluster.iter() {
         assert_eq!(node.cli(&["ACL", "SETUSER", "default", "-eval"]), "OK");
     }

@@ -72,7 +72,7 @@ fn servers_know_only_resp2() {
 #[test]
 fn scripts_are_used_where_asked_for() {
     let cluster = Cluster::start(3);
-    exercise(&connect_with(&cluster.urls(), &Options { lua_free: false, ..options() }));
+    exercise(&connect_with(&cluster.urls(), &Options { avoid_lua: false, ..options() }));
     assert!(cluster.iter().all(|node| calls(node, "eval") > 0));
 }
 

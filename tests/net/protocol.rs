@@ -121,7 +121,7 @@ impl Connection {
 }
 
 fn login() -> Login {
-    Login { lua_free: true, tracking: true, client_name: Some("protocol-test".into()), ..Login::default() }
+    Login { avoid_lua: true, tracking: true, client_name: Some("protocol-test".into()), ..Login::default() }
 }
 
 fn user(name: Option<&str>, password: &str) -> Login {

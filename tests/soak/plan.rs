@@ -120,7 +120,7 @@ pub fn characters() -> Vec<Character> {
         },
         Character { options: seen.clone(), cancel_one_in: 3, is_mortal: false, ..usual.clone() },
         Character {
-            options: Options { lua_free: false, spin_us: 50, node_timeout_ms: 250, ..seen },
+            options: Options { avoid_lua: false, spin_us: 50, node_timeout_ms: 250, ..seen },
             route: Route::Tcp,
             auto_extend_one_in: 4,
             is_mortal: false,

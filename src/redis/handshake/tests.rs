@@ -9,7 +9,7 @@ const NO_KEY: &str = "-NOPERM No permissions to access a key\r\n";
 const NO_RIGHT: &str = "-NOPERM User bob has no permissions to run the 'delex' command\r\n";
 
 fn login() -> Login {
-    Login { lua_free: true, tracking: true, ..Login::default() }
+    Login { avoid_lua: true, tracking: true, ..Login::default() }
 }
 
 fn with_password() -> Login {
@@ -321,7 +321,7 @@ fn commands_that_replace_scripts_are_used_where_they_answer() {
 
 #[test]
 fn only_servers_that_may_know_them_are_asked_for_new_commands() {
-    for (version, lua_free, is_asked) in [
+    for (version, avoid_lua, is_asked) in [
         ("redis_version:7.4.1\r\n", true, false),
         ("redis_version:8.0.0\r\n", true, true),
         ("redis_version:10.0.0\r\n", true, true),
@@ -329,7 +329,7 @@ fn only_servers_that_may_know_them_are_asked_for_new_commands() {
         ("redis_version:8.4.0\r\n", false, false),
     ] {
         let mut peer = Peer::new(version);
-        run(&Login { lua_free, ..login() }, None, |command| peer.answer(command)).unwrap();
+        run(&Login { avoid_lua, ..login() }, None, |command| peer.answer(command)).unwrap();
         assert_eq!(peer.heard.iter().any(|command| command.starts_with("DELEX")), is_asked, "{version}");
     }
 }

@@ -60,15 +60,15 @@ redlock_t *fixture_handle(const cluster_t *cluster, redlock_options_t *options)
         options = fixture_options();
     if (redlock_new(cluster_urls(cluster), cluster_size(cluster), options, &rl, &error) != REDLOCK_OK)
         fail_msg("new: %s", redlock_error_message(error));
-    if (redlock_wait_ready_explain(rl, (int64_t)(5000 * cluster_slowness()), &error) != REDLOCK_OK)
+    if (redlock_wait_ready(rl, (int64_t)(5000 * cluster_slowness()), &error) != REDLOCK_OK)
         fail_msg("wait_ready: %s", redlock_error_message(error));
     while (!are_all_connected(rl)) {
-        redlock_inspect_t *inspect = NULL;
+        redlock_inspection_t *inspect = NULL;
 
         assert_true(cluster_now_ms() < end);
         /* Connections advance while somebody is inside. */
         redlock_inspect(rl, "connections", &inspect, NULL);
-        redlock_inspect_free(inspect);
+        redlock_inspection_free(inspect);
         cluster_sleep_ms(2);
     }
     redlock_options_free(options);
