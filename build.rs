@@ -12,12 +12,13 @@ use std::{env, fs};
 use cbindgen::{Builder, Config, ItemType};
 
 /// The files of `src/ffi` that declare something for C, in the order a reader wants them.
-const SECTIONS: [&str; 14] = [
+const SECTIONS: [&str; 15] = [
     "status",
     "handle",
     "lease",
     "token",
     "request",
+    "canceller",
     "options",
     "error",
     "outcome",

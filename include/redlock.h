@@ -128,6 +128,13 @@ typedef struct redlock_lease_t redlock_lease_t;
 /// Freed by: redlock_request_free().
 typedef struct redlock_request_t redlock_request_t;
 
+/// What ends operations from outside.
+///
+/// Lifetime: independent of handles, requests and operations, which keep what they need of it.
+/// Threads: may be used by all threads at once.
+/// Freed by: redlock_canceller_free().
+typedef struct redlock_canceller_t redlock_canceller_t;
+
 /// How a handle behaves.
 ///
 /// Lifetime: independent of the handles made with it.
@@ -231,12 +238,28 @@ redlock_status_t redlock_new(const char *const *urls,
                              redlock_t **out,
                              redlock_error_t **error);
 
-/// Ends the handle. Calls that are inside return REDLOCK_E_CLOSED, and so does everything that is asked of its
-/// leases from now on. Releases that a node has not confirmed are sent once more, which takes one node timeout
-/// at most. Leases that are held stay locked until their time is over. No call may be begun with the handle
-/// while or after this runs.
+/// Closes the handle: calls in progress return REDLOCK_E_CLOSED, and so does every later call on it and on its leases.
+/// It may be called while other threads use the handle; redlock_free() is still due. Submitted operations end with
+/// REDLOCK_E_CLOSED, and their events can be fetched until redlock_free().
 ///
-/// rl: NULL is allowed. In a forked child only descriptors are closed. Since 0.1.0.
+/// rl: not NULL.
+/// release_leases: 1: leases that are held are released. 0: they stay locked until their TTL ends. Leases in events that
+/// were not fetched are released in either case.
+/// timeout_ms: how long to wait until connected nodes have confirmed all releases: 0 sends them and does not wait, -1
+/// waits without limit. Nodes that are not connected are not waited for.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_OK also if it was closed before. REDLOCK_E_UNKNOWN if the time was over before every release was confirmed:
+/// they were sent all the same. Waits: at most timeout_ms. Since 0.1.0.
+redlock_status_t redlock_close(const redlock_t *rl,
+                               int32_t release_leases,
+                               int64_t timeout_ms,
+                               redlock_error_t **error);
+
+/// Frees the handle. If redlock_close() was not called it closes first, without releasing leases and without waiting:
+/// what is queued is handed to the kernel. The handle must not be used during or after this call; its leases may be.
+///
+/// rl: NULL is allowed. In a forked child it only closes descriptors. Waits: never. Since 0.1.0.
 void redlock_free(redlock_t *rl);
 
 /// Waits until a quorum of nodes is connected and ready. Calling it is optional: it tells a program that starts
@@ -246,9 +269,19 @@ void redlock_free(redlock_t *rl);
 /// timeout_ms: 0 only looks, -1 waits without limit.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as too many nodes fail permanently for a
-/// quorum to be left. Waits: at most timeout_ms. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as too many nodes fail permanently for a quorum to
+/// be left. Waits: at most timeout_ms. Since 0.1.0.
 redlock_status_t redlock_wait_ready(const redlock_t *rl, int64_t timeout_ms, redlock_error_t **error);
+
+/// redlock_wait_ready() that a canceller ends with REDLOCK_E_CANCELLED.
+///
+/// rl: not NULL.
+/// canceller: NULL for none.
+/// error: NULL if no details are wanted. Waits: at most timeout_ms. Since 0.1.0.
+redlock_status_t redlock_wait_ready_cancellable(const redlock_t *rl,
+                                                int64_t timeout_ms,
+                                                const redlock_canceller_t *canceller,
+                                                redlock_error_t **error);
 
 /// How many nodes the handle has. 0 where rl is NULL. Since 0.1.0.
 size_t redlock_node_count(const redlock_t *rl);
@@ -276,6 +309,16 @@ redlock_status_t redlock_lock(const redlock_t *rl,
                               redlock_lease_t **lease,
                               redlock_error_t **error);
 
+/// redlock_lock() for any bytes. resource: NULL is allowed only for no bytes, which are REDLOCK_E_INVALID. Waits: at most
+/// wait_ms and a node timeout. Since 0.1.0.
+redlock_status_t redlock_lock_bytes(const redlock_t *rl,
+                                    const void *resource,
+                                    size_t resource_len,
+                                    uint64_t ttl_ms,
+                                    int64_t wait_ms,
+                                    redlock_lease_t **lease,
+                                    redlock_error_t **error);
+
 /// Takes the lock that a request describes; else like redlock_lock().
 ///
 /// request: not NULL; not changed, and may be used again, also by several threads at once.
@@ -286,13 +329,21 @@ redlock_status_t redlock_lock_request(const redlock_t *rl,
                                       redlock_lease_t **lease,
                                       redlock_error_t **error);
 
-/// Ends every operation of the handle that carries this tag, from any thread. Each returns REDLOCK_E_CANCELLED,
-/// unless it was just about to return something else, and leaves no key behind.
+/// Ends every operation of the handle that carries this tag. Each returns REDLOCK_E_CANCELLED, unless it was about to
+/// return something else, and leaves no key behind. An operation that begins later is not concerned: for that there are
+/// cancellers (redlock_canceller_cancel()). The lease of an operation that has ended is not touched.
 ///
+/// rl: not NULL.
 /// tag: as in redlock_request_set_tag(); not 0.
 ///
-/// REDLOCK_OK also if there is no such operation. Since 0.1.0.
+/// REDLOCK_OK also if there is no such operation. Any thread. Waits: never. Since 0.1.0.
 redlock_status_t redlock_cancel(const redlock_t *rl, uint64_t tag);
+
+/// redlock_cancel() that says how many operations it met.
+///
+/// rl: not NULL.
+/// count: receives the number; NULL if it is not wanted. Waits: never. Since 0.1.0.
+redlock_status_t redlock_cancel_count(const redlock_t *rl, uint64_t tag, size_t *count);
 
 // == Leases
 //
@@ -319,6 +370,16 @@ redlock_status_t redlock_cancel(const redlock_t *rl, uint64_t tag);
 /// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
 /// with its time. Since 0.1.0.
 redlock_status_t redlock_unlock(const redlock_lease_t *lease, redlock_error_t **error);
+
+/// Releases the lock and does not wait: the release is handed to the kernel, or follows as soon as a node can be reached.
+/// For destructors and finalizers: it needs no event loop and queues no event, and redlock_lease_free() may follow at
+/// once. The outcome goes to the counters alone. The lease has ended.
+///
+/// lease: not NULL; redlock_lease_free() is still due.
+///
+/// REDLOCK_OK if the release is on its way, also where the lease had ended before. REDLOCK_E_CLOSED, REDLOCK_E_FORKED: the
+/// lock stays until its TTL ends. Waits: never. Since 0.1.0.
+redlock_status_t redlock_unlock_nowait(const redlock_lease_t *lease);
 
 /// Makes the lock last ttl_ms from now on, where that is longer than what it has left; it is never shortened.
 ///
@@ -381,6 +442,14 @@ size_t redlock_lease_node_count_held(const redlock_lease_t *lease);
 /// redlock_lease_state(). Since 0.1.0.
 redlock_status_t redlock_lease_wait_lost(const redlock_lease_t *lease, int64_t timeout_ms);
 
+/// redlock_lease_wait_lost() that a canceller ends with REDLOCK_E_CANCELLED, which says nothing about the lease either.
+///
+/// lease: not NULL.
+/// canceller: NULL for none. Waits: at most timeout_ms. Since 0.1.0.
+redlock_status_t redlock_lease_wait_lost_cancellable(const redlock_lease_t *lease,
+                                                     int64_t timeout_ms,
+                                                     const redlock_canceller_t *canceller);
+
 /// Frees the lease and tells no server: a lock that was not released lasts until its time is over. NULL is
 /// allowed. Since 0.1.0.
 void redlock_lease_free(redlock_lease_t *lease);
@@ -411,6 +480,19 @@ redlock_status_t redlock_unlock_token_bytes(const redlock_t *rl,
                                             const void *token,
                                             size_t token_len,
                                             redlock_error_t **error);
+
+/// redlock_unlock_token() that does not wait: the release is handed to the kernel, or follows as soon as a node can be
+/// reached. It needs no event loop and queues no event; the outcome goes to the counters alone.
+///
+/// rl, resource, token: not NULL. Waits: never. Since 0.1.0.
+redlock_status_t redlock_unlock_token_nowait(const redlock_t *rl, const char *resource, const char *token);
+
+/// redlock_unlock_token_nowait() for any bytes. NULL is allowed only for no bytes. Waits: never. Since 0.1.0.
+redlock_status_t redlock_unlock_token_nowait_bytes(const redlock_t *rl,
+                                                   const void *resource,
+                                                   size_t resource_len,
+                                                   const void *token,
+                                                   size_t token_len);
 
 /// Makes the lock on a resource last ttl_ms from now on if it belongs to this token; it is never shortened.
 ///
@@ -506,6 +588,21 @@ redlock_status_t redlock_request_set_fence(redlock_request_t *request, int32_t f
 redlock_status_t redlock_request_set_tag(redlock_request_t *request,
                                          uint64_t tag);
 
+/// What ends the operation from outside: redlock_canceller_cancel(). NULL for nothing (the default). The request and its
+/// operations keep what they need: the canceller may be freed at any time. Since 0.1.0.
+redlock_status_t redlock_request_set_canceller(redlock_request_t *request,
+                                               const redlock_canceller_t *canceller);
+
+/// 1: nodes announce the loss of a lease from redlock_submit_lock(), so that it is known before its deadline (the
+/// default). 0: they do not, which saves requests for leases that are held only briefly; such a lease is still lost at its
+/// deadline, and one that extends itself is watched in either case. Since 0.1.0.
+redlock_status_t redlock_request_set_watch(redlock_request_t *request,
+                                           int32_t watch);
+
+/// 1: an attempt that failed may take one more round trip to tell, in the error, for how long others hold the lock:
+/// redlock_error_node_remaining_ms(). 0: the error tells what is known without asking (the default). Since 0.1.0.
+redlock_status_t redlock_request_set_report_remaining(redlock_request_t *request, int32_t report_remaining);
+
 /// 1: the lease extends itself by its ttl whenever a third of its time has passed, until it is released, lost, freed or
 /// held for long enough, and its loss is noticed at once. 0: it does not (the default). After a failed extension it
 /// tries again while there is time. In the event loop the loop drives this; for a lease from a blocking call one thread
@@ -517,6 +614,33 @@ redlock_status_t redlock_request_set_auto_extend(redlock_request_t *request, int
 /// redlock_request_set_auto_extend(). Since 0.1.0.
 redlock_status_t redlock_request_set_max_hold_ms(redlock_request_t *request,
                                                  uint64_t max_hold_ms);
+
+// == Cancellers
+//
+// A canceller ends operations from outside, and has a life of its own: it may be used before an operation begins, while
+// it runs, and after it has ended. It is sticky: an operation that begins with a canceller that was used returns
+// REDLOCK_E_CANCELLED at once. Requests, redlock_wait_ready_cancellable() and redlock_lease_wait_lost_cancellable()
+// accept one; any number of operations may share it. To begin anew, make a new one: that is cheap. A canceller remembers
+// each handle that it was used with until it is freed.
+
+/// A new canceller, not used yet. Never NULL, except after a bug in the library. Waits: never. Since 0.1.0.
+redlock_canceller_t *redlock_canceller_new(void);
+
+/// Ends every operation that carries this canceller, now and later, with REDLOCK_E_CANCELLED. Each leaves no key behind.
+/// One that was about to return something else does so.
+///
+/// canceller: not NULL.
+///
+/// REDLOCK_OK also if it was used before or no operation carries it. Any thread, and async-signal-safe: a signal handler
+/// may call it, and errno stays as it is. Waits: never. Since 0.1.0.
+redlock_status_t redlock_canceller_cancel(const redlock_canceller_t *canceller);
+
+/// 1 if redlock_canceller_cancel() was called. 0 if not, or canceller is NULL. Async-signal-safe. Waits: never. Since
+/// 0.1.0.
+int32_t redlock_canceller_is_cancelled(const redlock_canceller_t *canceller);
+
+/// Frees a canceller. Operations that carry it go on. NULL is allowed. Waits: never. Since 0.1.0.
+void redlock_canceller_free(redlock_canceller_t *canceller);
 
 // == Options
 //
@@ -852,6 +976,17 @@ redlock_status_t redlock_process(const redlock_t *rl);
 /// 0.1.0.
 redlock_event_t *redlock_next_event(const redlock_t *rl);
 
+/// The next events, oldest first, as many as there are and fit: redlock_next_event() for runtimes in which each call is
+/// expensive.
+///
+/// events: room for capacity pointers, each of which is to be freed with redlock_event_free(). NULL is allowed only where
+/// capacity is 0.
+///
+/// How many events were written. 0 when there is none, or rl is NULL or the parent's. Since 0.1.0.
+size_t redlock_next_events(const redlock_t *rl,
+                           redlock_event_t **events,
+                           size_t capacity);
+
 // == Submitting
 //
 // The operations of the event loop. Each begins what its blocking namesake does, and returns at once; how it ends is
@@ -980,6 +1115,12 @@ int32_t redlock_event_operation(const redlock_event_t *event);
 /// where event is NULL. Since 0.1.0.
 const redlock_error_t *redlock_event_error(const redlock_event_t *event);
 
+/// Takes the reason out of the event. It belongs to the caller, to be freed with redlock_error_free().
+/// redlock_event_status() stays as it is.
+///
+/// NULL the second time, where nothing failed, and where event is NULL. Since 0.1.0.
+redlock_error_t *redlock_event_take_error(redlock_event_t *event);
+
 /// Takes the lease out of the event of a successful redlock_submit_lock(). It belongs to the caller, to be freed with
 /// redlock_lease_free(). A lease that nobody takes is released by redlock_event_free().
 ///
@@ -1102,6 +1243,10 @@ uint32_t redlock_version_number(void);
 
 /// The version of the library as text, such as "0.1.0". Static, never NULL. Any thread. Since 0.1.0.
 const char *redlock_version(void);
+
+/// 1 if the library was built with TLS, so that it takes `rediss://` and `valkeys://` URLs, else 0. Any thread. Waits:
+/// never. Since 0.1.0.
+int32_t redlock_has_tls(void);
 
 #ifdef __cplusplus
 } // extern "C"

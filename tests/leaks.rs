@@ -22,7 +22,7 @@ fn cycle(handle: &Redlock, turn: usize) {
     match turn % 8 {
         0 => lease.extend(TTL_MS).expect("ours"),
         1 => {
-            let error = handle.lock(&LockRequest { explain: true, ..request(&key, 0) }).expect_err("held");
+            let error = handle.lock(&LockRequest { report_remaining: true, ..request(&key, 0) }).expect_err("held");
             assert_eq!(error.status, Status::NotAcquired);
         }
         2 => assert!(handle.inspect(key.as_bytes()).expect("answered").holder.is_some()),
@@ -53,7 +53,7 @@ fn many_cycles_leave_nothing_behind() {
     for _ in 0..50 {
         let handle = connect(&cluster);
         cycle(&handle, 0);
-        handle.close();
+        handle.end();
     }
     for _ in 0..50 {
         cycle(&connect(&cluster), 0);

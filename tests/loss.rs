@@ -33,7 +33,7 @@ fn drivers() -> usize {
 /// How long it takes until the lease is known to be over.
 fn time_to_loss(lease: &Lease) -> Duration {
     let begun = Instant::now();
-    assert!(lease.wait_lost(20_000).expect("a wait"), "still held");
+    assert!(lease.wait_lost(20_000, None).expect("a wait"), "still held");
     begun.elapsed()
 }
 
@@ -45,7 +45,7 @@ fn an_administrators_deletion_is_known_long_before_the_deadline() {
     for is_extended in [false, true] {
         let key = format!("admin-{is_extended}");
         let lease = handle.lock(&LockRequest { auto_extend: is_extended, ..request(&key, 0) }).expect("free");
-        assert!(!lease.wait_lost(300).expect("a wait"));
+        assert!(!lease.wait_lost(300, None).expect("a wait"));
         let took = thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 time_to_loss(&lease);
@@ -67,7 +67,7 @@ fn an_administrators_deletion_is_known_long_before_the_deadline() {
         assert_eq!(lease.unlock().expect_err("over").status, Status::Lost);
         assert_gone(&cluster, &key);
     }
-    handle.close();
+    handle.end();
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_flush_and_a_change_of_the_value_are_losses_too() {
     let handle = connect(&cluster);
     for command in [&["FLUSHALL"][..], &["FLUSHDB", "ASYNC"], &["SET", "changed", "another", "PX", "60000"]] {
         let lease = lock(&handle, "changed");
-        assert!(!lease.wait_lost(200).expect("a wait"));
+        assert!(!lease.wait_lost(200, None).expect("a wait"));
         let took = thread::scope(|scope| {
             let waiting = scope.spawn(|| time_to_loss(&lease));
             thread::sleep(Duration::from_millis(50));
@@ -96,7 +96,7 @@ fn eviction_is_a_loss() {
     let cluster = Cluster::start_with(3, &["--maxmemory-policy", "allkeys-random"]);
     let handle = connect(&cluster);
     let lease = lock(&handle, "evicted");
-    assert!(!lease.wait_lost(200).expect("a wait"));
+    assert!(!lease.wait_lost(200, None).expect("a wait"));
     thread::scope(|scope| {
         let waiting = scope.spawn(|| time_to_loss(&lease));
         for node in (0..2).map(|node| &cluster[node]) {
@@ -125,9 +125,9 @@ fn waiting_for_loss_ends_at_the_deadline_by_release_and_by_close() {
         thread::sleep(Duration::from_millis(50));
         released.unlock().expect("ours");
         assert!(waiting.join().expect("no panic") < Duration::from_secs(1));
-        let waiting = scope.spawn(|| closed.wait_lost(-1));
+        let waiting = scope.spawn(|| closed.wait_lost(-1, None));
         thread::sleep(Duration::from_millis(50));
-        handle.close();
+        handle.end();
         assert_eq!(waiting.join().expect("no panic").expect_err("closed").status, Status::Closed);
     });
 }
@@ -145,7 +145,7 @@ fn the_deadline_needs_no_answer_from_anybody() {
     assert!(took < Duration::from_millis(1_300), "{took:?}");
     cluster.iter().for_each(support::Node::cont);
     assert_gone(&cluster, "hung");
-    handle.close();
+    handle.end();
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_lease_outlives_its_ttl_survives_a_hung_node_and_ends_with_its_owner() {
         }
     }
     assert!(wait_for(Duration::from_millis(2_500), || (0..20).all(|i| cluster.holding(&format!("hang-{i}")) == 0)));
-    handle.close();
+    handle.end();
     assert!(wait_for(Duration::from_secs(2), || drivers() == 0), "{} drivers", drivers());
 }
 
@@ -188,12 +188,12 @@ fn the_longest_hold_is_kept() {
     let handle = connect(&cluster);
     let begun = Instant::now();
     let lease = handle.lock(&LockRequest { max_hold_ms: Some(2_000), ..auto("max", 600) }).expect("free");
-    assert!(!lease.wait_lost(1_600).expect("a wait"));
+    assert!(!lease.wait_lost(1_600, None).expect("a wait"));
     time_to_loss(&lease);
     let held = begun.elapsed();
     assert!(held > Duration::from_millis(1_650) && held < Duration::from_millis(2_300), "{held:?}");
     assert!(wait_for(Duration::from_millis(300), || cluster.holding("max") == 0));
-    handle.close();
+    handle.end();
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn two_thousand_leases_extend_themselves_by_one_thread() {
     leases.iter().for_each(|lease| lease.unlock().expect("ours"));
     println!("2000 releases in {:?}", begun.elapsed());
     assert!(wait_for(Duration::from_secs(5), || cluster.iter().all(|node| node.cli(&["DBSIZE"]) == "0")));
-    handle.close();
+    handle.end();
     assert!(wait_for(Duration::from_secs(2), || drivers() == 0), "{} drivers", drivers());
 }
 
@@ -230,7 +230,7 @@ fn drivers_come_and_go_with_their_handles() {
         let lease = handle.lock(&auto("come-and-go", 1_000)).expect("free");
         assert!(wait_for(Duration::from_secs(2), || drivers() == 1), "{} drivers", drivers());
         lease.unlock().expect("ours");
-        handle.close();
+        handle.end();
         assert!(wait_for(Duration::from_secs(2), || drivers() == 0), "{} drivers", drivers());
     }
 }
@@ -246,7 +246,7 @@ fn a_handle_that_is_dropped_without_close_ends_its_driver_with_its_last_lease() 
     let clone = handle.clone();
     handle.fd().expect("a descriptor of the other face, too");
     let (kept, released) = (handle.lock(&auto("kept", 1_000)).expect("free"), lock(&handle, "released"));
-    released.release_unawaited();
+    released.unlock_nowait().expect("open");
     drop((handle, released));
     assert!(wait_for(Duration::from_secs(2), || drivers() == 1), "{} drivers", drivers());
     drop(clone);
@@ -282,10 +282,10 @@ fn a_fork_leaves_the_driver_to_the_parent() {
         let child = unsafe { libc::fork() };
         if child == 0 {
             let is_over = lease.state() == LeaseState::Lost && lease.remaining_ms() == 0;
-            let is_refused = lease.wait_lost(-1).is_err_and(|error| error.status == Status::Forked)
+            let is_refused = lease.wait_lost(-1, None).is_err_and(|error| error.status == Status::Forked)
                 && handle.process().is_err()
                 && handle.next_event().is_err();
-            handle.close();
+            handle.end();
             let code = i32::from(!is_over) + 2 * i32::from(!is_refused) + 4 * i32::from(sockets() + ours != before);
             // SAFETY: ends the child.
             unsafe { libc::_exit(code) };
@@ -298,7 +298,7 @@ fn a_fork_leaves_the_driver_to_the_parent() {
     thread::sleep(Duration::from_millis(1_500));
     assert_eq!(lease.state(), LeaseState::Held);
     lease.unlock().expect("ours");
-    handle.close();
+    handle.end();
     assert!(wait_for(Duration::from_secs(2), || drivers() == 0), "{} drivers", drivers());
 }
 
@@ -387,7 +387,7 @@ fn after_a_jump_of_the_clock() {
     for (boottime_s, realtime_s) in [(120, 120), (0, 120)] {
         let watched = handle.lock(&auto("watched", TTL_MS)).expect("free");
         let quiet = handle.lock(&auto("quiet", TTL_MS)).expect("free");
-        assert!(!watched.wait_lost(100).expect("a wait"));
+        assert!(!watched.wait_lost(100, None).expect("a wait"));
         let took = thread::scope(|scope| {
             let waiting = scope.spawn(|| time_to_loss(&watched));
             thread::sleep(Duration::from_millis(50));
@@ -400,7 +400,7 @@ fn after_a_jump_of_the_clock() {
         let _ = (watched.unlock(), quiet.unlock());
         lock(&handle, "afterwards").unlock().expect("a new lock is as good as ever");
     }
-    handle.close();
+    handle.end();
     println!("inner half passed");
 }
 
@@ -431,7 +431,7 @@ fn a_thread_that_leads_for_ever_keeps_nothing_of_those_who_came_and_went() {
         for i in 0..count {
             let lease = handle.lock(&auto(&format!("drop-{}", i % 50), TTL_MS)).expect("free");
             if i % 2 == 0 {
-                let _ = lease.wait_lost(0);
+                let _ = lease.wait_lost(0, None);
             }
             lease.unlock().expect("ours");
         }
@@ -441,5 +441,5 @@ fn a_thread_that_leads_for_ever_keeps_nothing_of_those_who_came_and_went() {
     round(10_000);
     let after = resident_bytes();
     assert!(after < before + (1 << 20), "{} kB more", (after - before) >> 10);
-    handle.close();
+    handle.end();
 }

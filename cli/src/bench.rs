@@ -37,7 +37,7 @@ impl Samples {
 pub fn bench(connection: &Connection, options: &Bench) -> Outcome {
     let settings = Settings::gather(connection)?;
     let redlock = settings.connect()?;
-    redlock.wait_ready(i64::try_from(settings.options.connect_timeout_ms).unwrap_or(i64::MAX))?;
+    redlock.wait_ready(i64::try_from(settings.options.connect_timeout_ms).unwrap_or(i64::MAX), None)?;
     let begun = Instant::now();
     let until = begun + options.duration.duration();
     let workers: Vec<Result<Vec<Duration>, redlock::engine::Error>> = thread::scope(|scope| {
@@ -48,7 +48,7 @@ pub fn bench(connection: &Connection, options: &Bench) -> Outcome {
     });
     let took = begun.elapsed();
     let samples = Samples::new(workers.into_iter().collect::<Result<Vec<_>, _>>()?.concat());
-    redlock.close();
+    redlock.end();
     let nodes: Vec<(String, Result<Samples, String>)> = settings
         .servers
         .iter()

@@ -12,6 +12,9 @@ use crate::exit::Outcome;
 use crate::session::Session;
 use crate::settings::Settings;
 
+/// Nodes that are slower than the quorum may take so long to confirm a release.
+const CLOSE_MS: i64 = 1_000;
+
 pub fn lock(connection: &Connection, options: &Lock) -> Outcome {
     let settings = Settings::gather(connection)?;
     let mut session = Session::new(settings.connect()?)?;
@@ -20,7 +23,7 @@ pub fn lock(connection: &Connection, options: &Lock) -> Outcome {
         ttl_ms: settings.ttl(options.ttl).0,
         wait_ms: options.wait.map_or(0, Milliseconds::signed),
         fence: options.fence,
-        explain: true,
+        report_remaining: true,
         ..LockRequest::default()
     };
     let lease =
@@ -47,8 +50,9 @@ pub fn lock(connection: &Connection, options: &Lock) -> Outcome {
 pub fn unlock(connection: &Connection, options: &Unlock) -> Outcome {
     let redlock = Settings::gather(connection)?.connect()?;
     let result = redlock.unlock_token(options.name.as_bytes(), options.token.as_bytes());
-    redlock.close();
     result?;
+    // The rest of the nodes may still have to confirm.
+    let _ = redlock.close(false, CLOSE_MS);
     Ok(ExitCode::SUCCESS)
 }
 

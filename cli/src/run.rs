@@ -20,6 +20,8 @@ use crate::status::describe_holder;
 const GRACE: Milliseconds = Milliseconds(5_000);
 /// A job that ignores SIGTERM is killed so long before its lock ends.
 const KILL_MARGIN: Duration = Duration::from_millis(50);
+/// Nodes that are slower than the quorum may take so long to confirm the release.
+const CLOSE_MS: i64 = 1_000;
 /// How often metrics are renewed.
 const METRICS_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -131,7 +133,8 @@ impl Job<'_> {
         };
         self.publish(true);
         let released = self.lease.unlock();
-        self.session.redlock.close();
+        // The rest of the nodes may still have to confirm.
+        let _ = self.session.redlock.close(false, CLOSE_MS);
         if self.is_lost {
             return Ok(ExitCode::from(if self.options.on_lost == OnLost::Ignore { code } else { exit::LOST }));
         }

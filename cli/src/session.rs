@@ -29,6 +29,7 @@ const LOCK_TAG: u64 = 1;
 const LOOK_TAG: u64 = 2;
 /// A cancelled attempt removes its keys within this.
 const CLEAN_UP_MS: u64 = 2_000;
+const CLOSE_MS: i64 = 1_000;
 
 /// Why [`Session::next`] returned.
 #[derive(Debug)]
@@ -128,7 +129,8 @@ impl Session {
                 }
             }
         }
-        self.redlock.close();
+        // What was cancelled may still have keys to remove.
+        let _ = self.redlock.close(false, CLOSE_MS);
         let code = SIGNALLED + u8::try_from(signal as i32).unwrap_or(0);
         Failure::new(code, format!("{} while waiting for the lock", signal.as_str()))
     }

@@ -311,9 +311,11 @@ impl Machine {
             if lock.params.auto_extend {
                 lease.auto = Some(Auto::new(lock.params.ttl_ms, lock.params.max_hold_ms, cx.now));
             }
-            if lock.params.auto_extend || lock.params.watch {
+            if lock.params.auto_extend {
                 self.watch_lease(cx, acquired);
                 self.plan_extension(cx.now, acquired);
+            } else if lock.params.watch {
+                self.watch_lease_later(cx.now, acquired);
             }
         }
         self.complete(op, Ok(Completion::Locked { lease: acquired, token, fence, view }));

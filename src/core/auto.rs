@@ -72,6 +72,9 @@ impl Machine {
             self.plan_extension(cx.now, lease_key);
             self.extend_by_itself(cx, lease_key);
         }
+        if self.leases.get(lease_key).is_some_and(|lease| lease.arm_at_mono_ns.is_some_and(|at| at <= cx.now.mono_ns)) {
+            self.arm_lease(cx, lease_key);
+        }
         self.publish(cx.now, lease_key);
     }
 
@@ -111,7 +114,7 @@ impl Lease {
         match &self.auto {
             Some(auto) if auto.op.is_none() => Some(auto.next_mono_ns.min(end)),
             Some(_) => Some(end),
-            None => self.is_watched.then_some(end),
+            None => self.is_watched.then_some(self.arm_at_mono_ns.map_or(end, |arm_at| arm_at.min(end))),
         }
     }
 }

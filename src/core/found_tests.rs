@@ -211,6 +211,7 @@ fn an_answer_from_before_a_set_that_is_astray_does_not_excuse_its_release() {
     let op = script.submit(Operation::Lock(LockParams { watch: true, ..params() }));
     (0..3).for_each(|node| drop(script.reply(node, Reply::Done)));
     let lease = script.lease(op);
+    script.pass_ms(100);
     for node in 0..3 {
         while let Some(request) = script.asked[node].front() {
             let reply = if *request == Request::Track { Reply::Done } else { Reply::Unclear(fault("?")) };

@@ -54,6 +54,8 @@ pub struct Lease {
     pub had_rivals: bool,
     /// Its owner is told at once when it is over.
     pub is_watched: bool,
+    /// When the nodes are asked to announce changes of its keys, on the wait clock; `None`: they were, or never are.
+    pub arm_at_mono_ns: Option<u64>,
     /// Operations that wait for its end.
     pub loss_waiters: Vec<OpKey>,
     /// It extends itself.
@@ -84,6 +86,7 @@ impl Lease {
             is_releasing: false,
             had_rivals: false,
             is_watched: false,
+            arm_at_mono_ns: None,
             loss_waiters: Vec::new(),
             auto: None,
             wake_at: None,
@@ -147,6 +150,12 @@ impl Lease {
     #[must_use]
     pub fn is_held(&self, quorum: usize, now: Now) -> bool {
         self.stage == Stage::Acquired(LeaseState::Held) && self.valid_until_ns(quorum) > now.lease_ns
+    }
+
+    /// The nodes have been asked to announce changes of its keys.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.is_watched && self.arm_at_mono_ns.is_none()
     }
 
     /// As its owner sees it.

@@ -1,6 +1,6 @@
 //! The loss of a lease, and who is told: the local deadline, definite answers, and pushes about the holder's own keys.
 
-use super::lease::Stage;
+use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
 use super::node::Asker;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey, Output};
@@ -9,6 +9,11 @@ use super::report::{Failure, Status};
 use super::request::{Bytes, NodeId, Reply, Request};
 use super::time::Now;
 use super::timers::Sleeper;
+
+/// A lease of the event loop is watched once it has been held for this share of its ttl, within these bounds.
+const ARMING_SHARE: u64 = 40;
+const ARMING_MIN_MS: u64 = 5;
+const ARMING_MAX_MS: u64 = 100;
 
 impl Machine {
     /// Waits until the lease is over.
@@ -51,13 +56,31 @@ impl Machine {
     /// announce changes of the keys.
     pub(super) fn watch_lease(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        if std::mem::replace(&mut lease.is_watched, true) {
+        if lease.is_armed() {
             return;
         }
+        lease.is_watched = true;
+        self.arm_lease(cx, lease_key);
+        self.schedule_lease(cx.now, lease_key);
+    }
+
+    /// The same, but the nodes are asked only if the lease is still held a while later: one that is released soon costs
+    /// no request. What has happened by then is found by the first look at the keys.
+    pub(super) fn watch_lease_later(&mut self, now: Now, lease_key: LeaseKey) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        let delay_ms = (lease.ttl_ms / ARMING_SHARE).clamp(ARMING_MIN_MS, ARMING_MAX_MS);
+        lease.is_watched = true;
+        lease.arm_at_mono_ns = Some(now.mono_after_ms(delay_ms));
+        self.schedule_lease(now, lease_key);
+    }
+
+    /// Has the nodes announce changes of the lease's keys, and looks at what they are now.
+    pub(super) fn arm_lease(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
+        let Some(lease) = self.leases.get_mut(lease_key) else { return };
+        lease.arm_at_mono_ns = None;
         for node in lease.may_hold.iter() {
             self.check(cx, lease_key, node);
         }
-        self.schedule_lease(cx.now, lease_key);
     }
 
     /// Asks a node whether the key still has our token, and to announce when that changes.
@@ -75,7 +98,7 @@ impl Machine {
     /// A push said that a key of ours changed – perhaps by our own extension. The node is asked, not the push believed.
     pub(super) fn check_again(&mut self, cx: &mut Context<'_>, key: &Bytes, node: NodeId) {
         if let Some(lease_key) = self.resources.holder(key)
-            && self.leases.get(lease_key).is_some_and(|lease| lease.is_watched)
+            && self.leases.get(lease_key).is_some_and(Lease::is_armed)
         {
             self.check(cx, lease_key, node);
         }

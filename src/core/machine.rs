@@ -159,6 +159,11 @@ impl Machine {
             .sum()
     }
 
+    /// The leases that are held.
+    pub fn held_leases(&self, now: Now) -> impl Iterator<Item = LeaseKey> + '_ {
+        self.leases.iter().filter(move |(_, lease)| lease.is_held(self.quorum, now)).map(|(key, _)| key)
+    }
+
     /// A copy of the counters.
     #[must_use]
     pub fn stats(&self) -> Stats {

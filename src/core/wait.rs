@@ -246,7 +246,7 @@ impl Machine {
             }
             self.arm(cx, op, node);
         }
-        let watched: Vec<_> = self.leases.iter().filter(|(_, lease)| lease.is_watched).map(|(key, _)| key).collect();
+        let watched: Vec<_> = self.leases.iter().filter(|(_, lease)| lease.is_armed()).map(|(key, _)| key).collect();
         for lease in watched {
             self.check(cx, lease, node);
         }

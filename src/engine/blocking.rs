@@ -7,6 +7,7 @@ use crate::core::report::Status;
 use crate::core::time::Now;
 use crate::net::sys::{self, Interest, PollFd, Polled};
 
+use super::canceller::Canceller;
 use super::error::Error;
 use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, Station};
 use super::shared::{Finished, Shared, Success, closed};
@@ -17,11 +18,13 @@ const GATHER_YIELDS_MAX: u32 = 16;
 
 /// How a call may be ended before its time.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CallOptions {
+pub(crate) struct CallOptions<'c> {
     /// What `cancel` knows it by; 0: nothing.
     pub(crate) tag: u64,
     /// It is a wait, which signals may end, and not a step that is over within the node timeout anyway.
     pub(crate) is_wait: bool,
+    /// What ends it from outside.
+    pub(crate) canceller: Option<&'c Canceller>,
 }
 
 impl Shared {
@@ -31,14 +34,15 @@ impl Shared {
     }
 
     /// Submits an operation and waits for its end.
-    pub(crate) fn call_with(&self, operation: Operation, options: CallOptions) -> Result<Success, Error> {
+    pub(crate) fn call_with(&self, operation: Operation, options: CallOptions<'_>) -> Result<Success, Error> {
+        self.listen_to(options.canceller)?;
         let mut state = self.enter()?;
         if state.is_closed {
             self.leave(state);
             return Err(closed());
         }
         self.refresh(&mut state);
-        let (op, slot) = state.submit(self.clock.now(), operation, options.tag);
+        let (op, slot) = state.submit(self.clock.now(), operation, options.tag, options.canceller);
         let finished = match slot.take() {
             Some(finished) => {
                 self.leave(state);
@@ -47,6 +51,16 @@ impl Shared {
             None => handover::wait(&Caller { shared: self, options }, state, op, slot)?,
         };
         finished.map_err(|failure| Error::from_failure(failure, &self.urls))
+    }
+
+    /// Has the canceller tell this handle, and refuses what it has cancelled already. One that is raised later rings.
+    pub(super) fn listen_to(&self, canceller: Option<&Canceller>) -> Result<(), Error> {
+        let Some(canceller) = canceller else { return Ok(()) };
+        canceller.tell(&self.bells);
+        match canceller.is_cancelled() {
+            false => Ok(()),
+            true => Err(Error::plain(Status::Cancelled, "the canceller was used before")),
+        }
     }
 
     /// One turn as the leader: sends, sleeps in `ppoll` without the mutex, reads for everybody. True when a signal
@@ -72,6 +86,9 @@ impl Shared {
         }
         let mut state = self.enter()?;
         state.handover.leader_wakes();
+        if self.bells.leader.take() {
+            self.cancel_flagged(&mut state);
+        }
         state.attend(self.clock.now(), &set);
         state.keep_poll_set(set);
         Ok((state, polled == Polled::Interrupted))
@@ -112,7 +129,7 @@ impl Shared {
 /// One call's way of waiting.
 struct Caller<'s> {
     shared: &'s Shared,
-    options: CallOptions,
+    options: CallOptions<'s>,
 }
 
 impl Station for Caller<'_> {

@@ -108,6 +108,9 @@ struct Extension {
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     events: VecDeque<Queued>,
+    /// How many of them may be fetched: those that were there when the loop last came. A program that submits while it
+    /// fetches, and whose operations end at once, would fetch for ever.
+    visible: usize,
     /// Extensions to be told. One a lease, at the place of the first in the queue, so that a loop that fetches nothing
     /// does not fill the memory.
     extensions: HashMap<LeaseKey, Extension>,
@@ -166,21 +169,23 @@ impl EventQueue {
         }
     }
 
+    /// What is here now may be fetched.
+    pub(crate) fn show(&mut self) {
+        self.visible = self.events.len();
+    }
+
     /// Whether there is anything to tell.
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && self.changed_nodes.is_empty()
     }
 
-    /// The leases that nobody has fetched and nobody will: the handle is being closed.
-    pub(crate) fn take_unfetched_leases(&mut self) -> Vec<LeaseKey> {
+    /// The leases in events that nobody has fetched.
+    pub(crate) fn unfetched_leases(&self) -> Vec<LeaseKey> {
         let lease = |queued: &Queued| match queued {
             Queued::Done { finished: Ok(Success::Locked { lease, .. }), .. } => Some(*lease),
             _ => None,
         };
-        let leases = self.events.iter().filter_map(lease).collect();
-        self.events.clear();
-        self.extensions.clear();
-        leases
+        self.events.iter().filter_map(lease).collect()
     }
 
     /// A node that is not what it was when it was last told of.
@@ -201,7 +206,9 @@ impl EventQueue {
 
     /// The next event, oldest first; `is_up` tells a node's state.
     pub(crate) fn next(&mut self, owner: &Arc<Owner>, is_up: impl Fn(NodeId) -> bool) -> Option<Event> {
-        let Some(queued) = self.events.pop_front() else { return self.next_change(is_up) };
+        let Some(visible) = self.visible.checked_sub(1) else { return self.next_change(is_up) };
+        let queued = self.events.pop_front()?;
+        self.visible = visible;
         let named = |failure: Failure| Error::from_failure(failure, &owner.urls);
         Some(match queued {
             Queued::Lost { tag } => Event::Lost { tag },

@@ -15,6 +15,7 @@ use crate::redis::handshake::Login;
 use crate::redis::url::{self, NodeUrl, Secret};
 
 use super::blocking::CallOptions;
+use super::canceller::Canceller;
 use super::error::Error;
 use super::events::{Event, Submission, Work};
 use super::inspection::Inspection;
@@ -35,7 +36,7 @@ pub struct Redlock {
 }
 
 /// What to lock, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LockRequest {
     /// The resource; not empty.
     pub resource: Vec<u8>,
@@ -56,8 +57,31 @@ pub struct LockRequest {
     /// A number comes with the lease that is larger than that of every earlier one on this resource:
     /// [`Lease::fence`](super::Lease::fence).
     pub fence: bool,
-    /// The caller reads the error's nodes: a failed attempt may cost one more round trip to tell who holds the lock.
-    pub explain: bool,
+    /// A failed attempt may cost one more round trip to tell for how long others hold the lock.
+    pub report_remaining: bool,
+    /// The loss of a lease from [`Redlock::submit_lock`] is noticed at once, and not at its deadline only.
+    pub watch: bool,
+    /// What ends the operation from outside.
+    pub canceller: Option<Canceller>,
+}
+
+impl Default for LockRequest {
+    fn default() -> LockRequest {
+        LockRequest {
+            resource: Vec::new(),
+            ttl_ms: 0,
+            wait_ms: 0,
+            retries: None,
+            token: None,
+            tag: 0,
+            auto_extend: false,
+            max_hold_ms: None,
+            fence: false,
+            report_remaining: false,
+            watch: true,
+            canceller: None,
+        }
+    }
 }
 
 impl Redlock {
@@ -91,9 +115,10 @@ impl Redlock {
     /// # Errors
     /// [`Status::NoQuorum`] with the state of every node when the time is over; [`Status::Config`] as soon as too many
     /// nodes fail for reasons that only a person can cure.
-    pub fn wait_ready(&self, timeout_ms: i64) -> Result<(), Error> {
+    pub fn wait_ready(&self, timeout_ms: i64, canceller: Option<&Canceller>) -> Result<(), Error> {
         let wait_ms = wait_ms(timeout_ms)?;
-        self.shared.call_with(Operation::Ready { wait_ms }, CallOptions { tag: 0, is_wait: true }).map(|_| ())
+        let options = CallOptions { tag: 0, is_wait: true, canceller };
+        self.shared.call_with(Operation::Ready { wait_ms }, options).map(|_| ())
     }
 
     /// Acquires a lock.
@@ -107,7 +132,8 @@ impl Redlock {
         if request.auto_extend {
             self.shared.start_driver()?;
         }
-        match self.shared.call_with(operation, CallOptions { tag: request.tag, is_wait: true })? {
+        let options = CallOptions { tag: request.tag, is_wait: true, canceller: request.canceller.as_ref() };
+        match self.shared.call_with(operation, options)? {
             Success::Locked { lease, token, fence, cell } => {
                 let resource = request.resource.as_slice().into();
                 Ok(Lease::new(Arc::clone(&self.shared), lease, cell, resource, token, fence))
@@ -126,7 +152,7 @@ impl Redlock {
             wait_ms: wait_ms(request.wait_ms)?,
             retries: request.retries,
             token,
-            explain: request.explain,
+            explain: request.report_remaining,
             auto_extend: request.auto_extend,
             max_hold_ms: request.max_hold_ms,
             watch: is_watched,
@@ -218,9 +244,10 @@ impl Redlock {
     /// # Errors
     /// As [`Redlock::lock`] for its arguments; then there is no event.
     pub fn submit_lock(&self, request: &LockRequest) -> Result<(), Error> {
-        let operation = self.lock_operation(request, true)?;
+        let operation = self.lock_operation(request, request.watch)?;
         let resource = request.resource.as_slice().into();
-        self.shared.submit(operation, Submission { tag: request.tag, work: Work::Lock, resource })
+        let submission = Submission { tag: request.tag, work: Work::Lock, resource };
+        self.shared.submit(operation, submission, request.canceller.as_ref())
     }
 
     /// Submits [`Redlock::unlock_token`].
@@ -229,7 +256,7 @@ impl Redlock {
     /// As that for its arguments; then there is no event.
     pub fn submit_unlock_token(&self, resource: &[u8], token: &[u8], tag: u64) -> Result<(), Error> {
         let (key, token) = (self.key(resource)?, own_token(token)?);
-        self.shared.submit(Operation::UnlockToken { key, token }, submission(tag, Work::Unlock))
+        self.shared.submit(Operation::UnlockToken { key, token }, submission(tag, Work::Unlock), None)
     }
 
     /// Submits [`Redlock::extend_token`].
@@ -239,7 +266,7 @@ impl Redlock {
     pub fn submit_extend_token(&self, resource: &[u8], token: &[u8], ttl_ms: u64, tag: u64) -> Result<(), Error> {
         let (key, token) = (self.key(resource)?, own_token(token)?);
         self.shared.check_ttl(ttl_ms)?;
-        self.shared.submit(Operation::ExtendToken { key, token, ttl_ms }, submission(tag, Work::Extend))
+        self.shared.submit(Operation::ExtendToken { key, token, ttl_ms }, submission(tag, Work::Extend), None)
     }
 
     /// Submits [`Redlock::inspect`].
@@ -248,7 +275,7 @@ impl Redlock {
     /// As that for its arguments; then there is no event.
     pub fn submit_inspect(&self, resource: &[u8], tag: u64) -> Result<(), Error> {
         let key = self.key(resource)?;
-        self.shared.submit(Operation::Inspect { key }, submission(tag, Work::Inspect))
+        self.shared.submit(Operation::Inspect { key }, submission(tag, Work::Inspect), None)
     }
 
     /// A copy of the counters.
@@ -280,10 +307,31 @@ impl Redlock {
         self.shared.urls.get(node).map(|url| &**url)
     }
 
-    /// Ends the calls inside with [`Status::Closed`], gives the nodes one node timeout to confirm what was released,
-    /// and closes the connections. In a forked child nothing is said to any server.
-    pub fn close(&self) {
-        self.shared.close();
+    /// Ends the calls in progress with [`Status::Closed`], waits at most `timeout_ms` milliseconds (−1: without limit) for
+    /// connected nodes to confirm releases, and closes the connections. Every later call is [`Status::Closed`]; events can
+    /// still be fetched. With `releases_leases` leases that are held are released, else they stay locked until their
+    /// deadlines. Closing a closed handle does nothing.
+    ///
+    /// # Errors
+    /// [`Status::Unknown`] when connected nodes have not confirmed every release in time; [`Status::Invalid`],
+    /// [`Status::Forked`], [`Status::Internal`].
+    pub fn close(&self, releases_leases: bool, timeout_ms: i64) -> Result<(), Error> {
+        self.shared.close(releases_leases, wait_ms(timeout_ms)?)
+    }
+
+    /// Ends the handle as dropping it does: at once. What is queued is handed to the kernel, nobody is waited for. In a
+    /// forked child the descriptors are closed and nothing is said to any node.
+    pub fn end(&self) {
+        self.shared.end();
+    }
+
+    /// Releases a lock by its token and does not wait: the outcome goes to the counters alone.
+    ///
+    /// # Errors
+    /// [`Status::Invalid`], [`Status::Closed`], [`Status::Forked`], [`Status::Internal`].
+    pub fn unlock_token_nowait(&self, resource: &[u8], token: &[u8]) -> Result<(), Error> {
+        let (key, token) = (self.key(resource)?, own_token(token)?);
+        self.shared.begin_unawaited(Operation::UnlockToken { key, token })
     }
 
     fn key(&self, resource: &[u8]) -> Result<Bytes, Error> {

@@ -10,6 +10,7 @@ use crate::core::request::Bytes;
 use crate::core::time::NS_PER_MS;
 
 use super::blocking::CallOptions;
+use super::canceller::Canceller;
 use super::error::Error;
 use super::events::Work;
 use super::handle::{submission, wait_ms};
@@ -116,10 +117,10 @@ impl Lease {
     /// thread. False when it is still held after `timeout_ms` milliseconds (−1: without limit).
     ///
     /// # Errors
-    /// [`Status::Interrupted`], [`Status::Closed`], [`Status::Forked`], [`Status::Invalid`].
-    pub fn wait_lost(&self, timeout_ms: i64) -> Result<bool, Error> {
+    /// [`Status::Interrupted`], [`Status::Cancelled`], [`Status::Closed`], [`Status::Forked`], [`Status::Invalid`].
+    pub fn wait_lost(&self, timeout_ms: i64, canceller: Option<&Canceller>) -> Result<bool, Error> {
         let operation = Operation::WaitLost { lease: self.key, wait_ms: wait_ms(timeout_ms)? };
-        match self.shared.call_with(operation, CallOptions { tag: 0, is_wait: true }) {
+        match self.shared.call_with(operation, CallOptions { tag: 0, is_wait: true, canceller }) {
             Ok(_) => Ok(false),
             Err(error) if error.status == Status::Lost => Ok(true),
             Err(error) => Err(error),
@@ -131,7 +132,7 @@ impl Lease {
     /// # Errors
     /// [`Status::Closed`], [`Status::Forked`]; then there is no event.
     pub fn submit_unlock(&self, tag: u64) -> Result<(), Error> {
-        self.shared.submit(Operation::Unlock { lease: self.key }, submission(tag, Work::Unlock))
+        self.shared.submit(Operation::Unlock { lease: self.key }, submission(tag, Work::Unlock), None)
     }
 
     /// Submits [`Lease::extend`]; its end is an [`Event::Done`](super::Event::Done).
@@ -140,12 +141,15 @@ impl Lease {
     /// [`Status::Invalid`], [`Status::Closed`], [`Status::Forked`]; then there is no event.
     pub fn submit_extend(&self, ttl_ms: u64, tag: u64) -> Result<(), Error> {
         self.shared.check_ttl(ttl_ms)?;
-        self.shared.submit(Operation::Extend { lease: self.key, ttl_ms }, submission(tag, Work::Extend))
+        self.shared.submit(Operation::Extend { lease: self.key, ttl_ms }, submission(tag, Work::Extend), None)
     }
 
-    /// Releases the lock without waiting for the nodes; the outcome goes to the counters alone.
-    pub fn release_unawaited(&self) {
-        self.shared.release(self.key);
+    /// Releases the lock and does not wait for the nodes: the outcome goes to the counters alone.
+    ///
+    /// # Errors
+    /// [`Status::Closed`], [`Status::Forked`], [`Status::Internal`]: nothing was sent.
+    pub fn unlock_nowait(&self) -> Result<(), Error> {
+        self.shared.begin_unawaited(Operation::Unlock { lease: self.key })
     }
 
     /// The token that the keys hold.

@@ -12,6 +12,7 @@ use crate::core::report::Status;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
 
+use super::canceller::Canceller;
 use super::error::Error;
 use super::events::{Event, Submission};
 use super::link::Link;
@@ -54,6 +55,7 @@ impl Shared {
         let make = || {
             let face = LoopFace::new()?;
             self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
+            self.bells.event_loop.hang(&face.ready);
             Ok::<_, std::io::Error>(face)
         };
         let made = self.loop_face.get_or_try_init(make);
@@ -81,31 +83,40 @@ impl Shared {
     pub(crate) fn process(&self) -> Result<(), Error> {
         let mut state = self.enter()?;
         let face = self.face()?;
-        // Before anything is judged: what was submitted long ago may not have left yet.
-        state.flush(self.clock.now());
-        state.process(self.clock.now(), face);
-        self.leave(state);
+        state.process(self.clock.now(), face, self.bells.event_loop.take());
+        self.leave_unsent(state);
         Ok(())
     }
 
     /// The next event, if there is one. A lease in it keeps `owner`, which is ours.
     pub(crate) fn next_event(&self, owner: &Arc<Owner>) -> Result<Option<Event>, Error> {
         let mut state = self.enter_quietly()?;
-        let event = state.next_event(owner, self.face()?);
+        let event = state.next_event(self.clock.now(), owner, self.face()?);
         drop(state);
         Ok(event)
     }
 
     /// Submits an operation whose end will be an event. It leaves with the next `process`.
-    pub(crate) fn submit(&self, operation: Operation, submission: Submission) -> Result<(), Error> {
+    pub(crate) fn submit(
+        &self,
+        operation: Operation,
+        submission: Submission,
+        canceller: Option<&Canceller>,
+    ) -> Result<(), Error> {
+        if let Some(canceller) = canceller {
+            canceller.tell(&self.bells);
+        }
         let mut state = self.enter_quietly()?;
         if state.is_closed {
             self.leave(state);
             return Err(closed());
         }
         self.face()?;
-        self.refresh(&mut state);
-        state.submit_queued(self.clock.now(), operation, submission);
+        let now = self.clock.now();
+        state.submit_queued(now, operation, submission, canceller);
+        if canceller.is_some_and(Canceller::is_cancelled) {
+            state.cancel_flagged(now);
+        }
         self.leave_unsent(state);
         Ok(())
     }
@@ -130,21 +141,31 @@ impl State {
         }
     }
 
-    /// The loop has come: everything there is to read is read.
-    pub(crate) fn process(&mut self, now: Now, face: &LoopFace) {
-        if std::mem::take(&mut self.queue.is_signalled) {
+    /// The loop has come: what there is to read is read, what was submitted leaves, and then it is judged who is late.
+    pub(crate) fn process(&mut self, now: Now, face: &LoopFace, was_rung: bool) {
+        if std::mem::take(&mut self.queue.is_signalled) | was_rung {
             face.ready.drain();
         }
-        face.timer.drain();
-        self.queue.timer_mono_ns = None;
+        if was_rung {
+            self.cancel_flagged(now);
+        }
+        if self.queue.timer_mono_ns.is_some_and(|due| due <= now.mono_ns) {
+            face.timer.drain();
+            self.queue.timer_mono_ns = None;
+        }
         self.has_unread = false;
-        self.look(now);
+        self.turn(now);
+        self.queue.show();
     }
 
-    /// The next event. When there is none, the descriptor is no longer readable for events.
-    pub(crate) fn next_event(&mut self, owner: &Arc<Owner>, face: &LoopFace) -> Option<Event> {
+    /// The next event. When there is none, what was submitted meanwhile leaves, and the descriptor is no longer readable
+    /// for events.
+    pub(crate) fn next_event(&mut self, now: Now, owner: &Arc<Owner>, face: &LoopFace) -> Option<Event> {
         let machine = &self.machine;
         let event = self.queue.next(owner, |node| machine.is_up(node));
+        if event.is_none() {
+            self.flush(now);
+        }
         if !self.has_events() {
             if std::mem::take(&mut self.queue.is_signalled) {
                 face.ready.drain();

@@ -1,11 +1,12 @@
 //! One shared engine per handle: connections, waiting, the safe Rust face.
 //!
 //! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is what the
-//! threads of a handle share, `owner.rs` who keeps it open, `blocking.rs` the blocking face, `handover.rs` who polls,
+//! threads of a handle share, `owner.rs` who keeps it open, `canceller.rs` what ends a wait from outside, `blocking.rs` the blocking face, `handover.rs` who polls,
 //! `loop_face.rs` the event-loop face, `events.rs` what it hands out, `state.rs` what the mutex guards, `link.rs` one
 //! connection's life.
 
 mod blocking;
+mod canceller;
 mod entropy;
 mod error;
 mod events;
@@ -21,6 +22,7 @@ mod shared;
 mod state;
 mod sync;
 
+pub use canceller::Canceller;
 pub use error::{Error, NodeDetail};
 pub use events::{Event, Value, Work};
 pub use handle::{LockRequest, Redlock};

@@ -25,6 +25,6 @@ impl Deref for Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.0.close();
+        self.0.end();
     }
 }

@@ -17,6 +17,7 @@ use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
 use crate::net::sys::{self, EventFd, Inherited, SignalsBlocked};
 
+use super::canceller::Bells;
 use super::error::Error;
 use super::handover::SLEEP_MAX_NS;
 use super::lease::LeaseCell;
@@ -51,13 +52,13 @@ pub(crate) struct Shared {
     /// Threads that are about to take the state mutex.
     entering: AtomicUsize,
     pub(super) kick: EventFd,
+    pub(super) bells: Arc<Bells>,
     pub(super) clock: LeaseClock,
     fork_generation: u32,
     /// Every descriptor of the handle, for a forked child.
     descriptors: Vec<Arc<Inherited>>,
     pub(super) is_interruptible: bool,
     pub(super) spin_ns: u64,
-    node_timeout_ns: u64,
     max_ttl_ms: Option<u64>,
     pub(super) loop_face: OnceCell<LoopFace>,
     pub(super) loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(state: State, urls: Vec<Arc<str>>, options: &Options) -> std::io::Result<Shared> {
         let kick = EventFd::new()?;
+        let bells = Arc::<Bells>::default();
+        bells.leader.hang(&kick);
         let kick_descriptor = Inherited::default();
         kick_descriptor.set(Some(kick.fd()));
         let mut descriptors = state.descriptors();
@@ -76,12 +79,12 @@ impl Shared {
             state: Mutex::new(state),
             entering: AtomicUsize::new(0),
             kick,
+            bells,
             descriptors,
             clock: LeaseClock::new(),
             fork_generation: sys::fork_generation(),
             is_interruptible: options.interruptible,
             spin_ns: u64::from(options.spin_us) * 1_000,
-            node_timeout_ns: options.node_timeout_ms.saturating_mul(NS_PER_MS),
             max_ttl_ms: options.max_ttl_ms,
             loop_face: OnceCell::new(),
             loop_descriptors: Default::default(),
@@ -215,38 +218,44 @@ impl Shared {
         Ok(notes)
     }
 
-    /// Ends the calls inside, gives the nodes one node timeout to confirm releases, and closes the connections.
-    /// In a forked child only the descriptors are closed, also while threads of the parent are inside.
-    pub(crate) fn close(self: &Arc<Shared>) {
+    /// A forked child closes its descriptors, also while threads of the parent are inside, and says nothing to anybody.
+    fn close_in_child(self: &Arc<Shared>) {
+        self.descriptors.iter().for_each(|descriptor| descriptor.close_in_child());
+        self.loop_descriptors.iter().for_each(Inherited::close_in_child);
+        // What is left may have been changing when the process was copied, and its descriptors are closed.
+        std::mem::forget(Arc::clone(self));
+    }
+
+    /// Ends the calls in progress and the connections, without waiting for anybody: what is queued is handed to the
+    /// kernel.
+    pub(crate) fn end(self: &Arc<Shared>) {
         if self.is_forked() {
-            self.descriptors.iter().for_each(|descriptor| descriptor.close_in_child());
-            self.loop_descriptors.iter().for_each(Inherited::close_in_child);
-            // What is left may have been changing when the process was copied, and its descriptors are closed.
-            return std::mem::forget(Arc::clone(self));
+            return self.close_in_child();
         }
-        let Ok(mut state) = self.enter() else { return };
+        // After a bug nothing is left to be said to the nodes.
+        let _ = self.close(false, Some(0));
+    }
+
+    /// Ends the calls in progress, releases what is to be released, waits for connected nodes to confirm, and closes the
+    /// connections. `timeout_ms`: how long to wait for confirmations; `None`: without limit.
+    pub(crate) fn close(&self, releases_leases: bool, timeout_ms: Option<u64>) -> Result<(), Error> {
+        let mut state = self.enter()?;
         if state.is_closed {
-            return self.leave(state);
-        }
-        state.is_closed = true;
-        state.release_unfetched(self.clock.now());
-        state.cancel_all(self.clock.now(), Status::Closed);
-        let deadline = self.clock.now().mono_ns.saturating_add(self.node_timeout_ns);
-        state.flush(self.clock.now());
-        while state.machine.releases_in_flight() > 0 {
-            let now = self.clock.now();
-            if now.mono_ns >= deadline {
-                break;
-            }
-            let mut set = state.poll_set(None);
-            let until = state.next_deadline().map_or(deadline, |next| next.min(deadline));
             self.leave(state);
-            let _ = sys::poll(&mut set.fds, Some(until.saturating_sub(now.mono_ns).min(SLEEP_MAX_NS)));
-            let Ok(entered) = self.enter() else { return };
-            state = entered;
-            state.attend(self.clock.now(), &set);
-            state.flush(self.clock.now());
+            return Ok(());
         }
+        let now = self.clock.now();
+        state.is_closed = true;
+        if releases_leases {
+            state.release_held(now);
+        }
+        state.release_unfetched(now);
+        state.cancel_all(now, Status::Closed);
+        state.queue.show();
+        state.flush(now);
+        let deadline = timeout_ms.map(|timeout_ms| now.mono_after_ms(timeout_ms));
+        let mut state = self.await_releases(state, deadline)?;
+        let left = state.machine.releases_in_flight();
         state.close_links();
         self.leave(state);
         let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -254,6 +263,32 @@ impl Shared {
             // It has been told to end, and a panic of its own has poisoned the state already.
             let _ = driver.join();
         }
+        match left {
+            0 => Ok(()),
+            _ => Err(Error::plain(Status::Unknown, format!("{left} releases were sent and not confirmed"))),
+        }
+    }
+
+    /// Until connected nodes have confirmed every release, or the deadline on the wait clock.
+    fn await_releases<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        deadline: Option<u64>,
+    ) -> Result<MutexGuard<'a, State>, Error> {
+        while state.machine.releases_in_flight() > 0 {
+            let now = self.clock.now();
+            if deadline.is_some_and(|deadline| now.mono_ns >= deadline) {
+                break;
+            }
+            let mut set = state.poll_set(None);
+            let until = state.next_deadline().into_iter().chain(deadline).min().unwrap_or(u64::MAX);
+            self.leave(state);
+            let _ = sys::poll(&mut set.fds, Some(until.saturating_sub(now.mono_ns).min(SLEEP_MAX_NS)));
+            state = self.enter()?;
+            state.attend(self.clock.now(), &set);
+            state.flush(self.clock.now());
+        }
+        Ok(state)
     }
 
     /// Makes sure that somebody minds the timers and reads the pushes of leases that extend themselves, although
@@ -276,12 +311,29 @@ impl Shared {
         Ok(())
     }
 
-    /// Releases a lease without waiting for it.
-    pub(crate) fn release(&self, lease: LeaseKey) {
-        if let Ok(mut state) = self.enter() {
-            state.release(self.clock.now(), lease);
+    /// Begins an operation for whose end nobody waits.
+    pub(crate) fn begin_unawaited(&self, operation: Operation) -> Result<(), Error> {
+        let mut state = self.enter()?;
+        if state.is_closed {
             self.leave(state);
+            return Err(closed());
         }
+        state.begin_unawaited(self.clock.now(), operation);
+        self.leave(state);
+        Ok(())
+    }
+
+    /// Ends the operations whose cancellers were raised.
+    pub(super) fn cancel_flagged(&self, state: &mut MutexGuard<'_, State>) {
+        state.cancel_flagged(self.clock.now());
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The descriptors are about to be closed; cancellers may outlive them.
+        self.bells.leader.take_down();
+        self.bells.event_loop.take_down();
     }
 }
 
@@ -290,5 +342,5 @@ pub(super) fn forked() -> Error {
 }
 
 pub(super) fn closed() -> Error {
-    Error::plain(Status::Closed, "the handle was freed")
+    Error::from_failure(Failure { status: Status::Closed, detail: None, nodes: Vec::new() }, &[])
 }

@@ -14,6 +14,7 @@ use crate::net::sys::{self, Inherited, PollFd};
 use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
+use super::canceller::Canceller;
 use super::entropy::SystemEntropy;
 use super::events::{EventQueue, Submission};
 use super::handover::{Handover, Slot};
@@ -75,6 +76,8 @@ pub(crate) struct State {
     encoder: Encoder,
     entropy: SystemEntropy,
     waiters: SecondaryMap<OpKey, Waiter>,
+    /// Of the operations that have one.
+    cancellers: SecondaryMap<OpKey, Canceller>,
     cells: SecondaryMap<LeaseKey, Arc<LeaseCell>>,
 }
 
@@ -93,14 +96,20 @@ impl State {
             encoder: Encoder::new(),
             entropy: SystemEntropy::new(),
             waiters: SecondaryMap::new(),
+            cancellers: SecondaryMap::new(),
             cells: SecondaryMap::new(),
         }
     }
 
     /// Begins an operation that a thread will wait for, at the slot returned.
-    pub(crate) fn submit(&mut self, now: Now, operation: Operation, tag: u64) -> (OpKey, Arc<Slot<Finished>>) {
-        let mut context = Context { now, entropy: &mut self.entropy };
-        let op = self.machine.submit(&mut context, operation);
+    pub(crate) fn submit(
+        &mut self,
+        now: Now,
+        operation: Operation,
+        tag: u64,
+        canceller: Option<&Canceller>,
+    ) -> (OpKey, Arc<Slot<Finished>>) {
+        let op = self.begin(now, operation, canceller);
         self.waiters.insert(op, Waiter::Thread(tag));
         let slot = self.handover.join(op);
         self.settle(now);
@@ -108,18 +117,39 @@ impl State {
     }
 
     /// Begins an operation whose end will be an event.
-    pub(crate) fn submit_queued(&mut self, now: Now, operation: Operation, submission: Submission) {
-        let mut context = Context { now, entropy: &mut self.entropy };
-        let op = self.machine.submit(&mut context, operation);
+    pub(crate) fn submit_queued(
+        &mut self,
+        now: Now,
+        operation: Operation,
+        submission: Submission,
+        canceller: Option<&Canceller>,
+    ) {
+        let op = self.begin(now, operation, canceller);
         self.waiters.insert(op, Waiter::Queue(submission));
         self.settle(now);
     }
 
-    /// Releases a lease for which nobody waits.
-    pub(crate) fn release(&mut self, now: Now, lease: LeaseKey) {
-        let mut context = Context { now, entropy: &mut self.entropy };
-        self.machine.submit(&mut context, Operation::Unlock { lease });
+    /// Begins an operation for whose end nobody waits.
+    pub(crate) fn begin_unawaited(&mut self, now: Now, operation: Operation) {
+        self.begin(now, operation, None);
         self.settle(now);
+    }
+
+    fn begin(&mut self, now: Now, operation: Operation, canceller: Option<&Canceller>) -> OpKey {
+        let mut context = Context { now, entropy: &mut self.entropy };
+        let op = self.machine.submit(&mut context, operation);
+        if let Some(canceller) = canceller {
+            self.cancellers.insert(op, canceller.clone());
+        }
+        op
+    }
+
+    /// Releases every lease that is held.
+    pub(crate) fn release_held(&mut self, now: Now) {
+        let held: Vec<LeaseKey> = self.machine.held_leases(now).collect();
+        for lease in held {
+            self.begin_unawaited(now, Operation::Unlock { lease });
+        }
     }
 
     /// Feeds the machine.
@@ -169,6 +199,7 @@ impl State {
             Completion::Done => Success::Done,
             Completion::Inspected(views) => Success::Inspected(views),
         });
+        self.cancellers.remove(op);
         match self.waiters.remove(op) {
             Some(Waiter::Thread(_)) => {
                 debug_assert!(self.handover.is_waiting(op), "every thread in a call has joined");
@@ -194,14 +225,35 @@ impl State {
         self.keep_poll_set(set);
     }
 
-    /// Reads and advances whatever is ready or due, then lets the machine judge who is late.
+    /// Reads and advances whatever is ready or due, then judges who is late.
     pub(crate) fn attend(&mut self, now: Now, set: &PollSet) {
+        self.take_in(now, set);
+        self.judge(now);
+    }
+
+    /// Reads and advances what is ready.
+    fn take_in(&mut self, now: Now, set: &PollSet) {
         self.looked_mono_ns = now.mono_ns;
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
             if fd.is_readable() || fd.is_writable() {
                 self.advance(now, node);
             }
         }
+    }
+
+    /// One turn of the event loop: one look at the sockets, then what was submitted and what follows from the replies
+    /// leaves, and only then it is judged who is late: nothing is late before it was sent.
+    pub(crate) fn turn(&mut self, now: Now) {
+        let set = self.ready_now();
+        self.take_in(now, &set);
+        self.keep_poll_set(set);
+        self.flush(now);
+        self.judge(now);
+        self.flush(now);
+    }
+
+    /// Lets the machine judge who is late, and ends dials that take too long.
+    fn judge(&mut self, now: Now) {
         if self.machine.is_due(now) {
             self.look_again(now);
             self.handle(now, Input::Tick);
@@ -355,6 +407,13 @@ impl State {
         tagged.len()
     }
 
+    /// Ends the operations whose cancellers were raised.
+    pub(crate) fn cancel_flagged(&mut self, now: Now) {
+        let flagged = self.cancellers.iter().filter(|(_, canceller)| canceller.is_cancelled());
+        let flagged: Vec<OpKey> = flagged.map(|(op, _)| op).collect();
+        self.cancel_each(now, &flagged, Status::Cancelled);
+    }
+
     /// Ends every operation.
     pub(crate) fn cancel_all(&mut self, now: Now, status: Status) {
         let all: Vec<OpKey> = self.machine.operations().collect();
@@ -369,10 +428,10 @@ impl State {
         }
     }
 
-    /// Releases the leases in events that nobody will fetch any more.
+    /// Releases the leases in events that nobody has fetched.
     pub(crate) fn release_unfetched(&mut self, now: Now) {
-        for lease in self.queue.take_unfetched_leases() {
-            self.release(now, lease);
+        for lease in self.queue.unfetched_leases() {
+            self.begin_unawaited(now, Operation::Unlock { lease });
         }
     }
 

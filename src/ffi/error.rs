@@ -155,10 +155,6 @@ impl ErrorOut {
         ErrorOut(None)
     }
 
-    pub(super) fn is_wanted(&self) -> bool {
-        self.0.is_some()
-    }
-
     pub(super) fn put(self, error: Error) {
         if let Some(place) = self.0 {
             // SAFETY: as promised to `new`. `write` reads nothing: what was there may be uninitialised.

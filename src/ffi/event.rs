@@ -24,6 +24,7 @@ use crate::engine::{Error, Event, Lease, Value, Work};
 pub struct redlock_event_t {
     kind: Kind,
     tag: u64,
+    status: redlock_status_t,
     error: Option<redlock_error_t>,
 }
 
@@ -89,12 +90,7 @@ pub unsafe extern "C" fn redlock_event_tag(event: *const redlock_event_t) -> u64
 pub unsafe extern "C" fn redlock_event_status(event: *const redlock_event_t) -> redlock_status_t {
     read(REDLOCK_OK, || {
         // SAFETY: a live event or NULL.
-        let Some(event) = (unsafe { look(event) }) else { return REDLOCK_OK };
-        match (&event.kind, &event.error) {
-            (Kind::Lost, _) => status::REDLOCK_E_LOST,
-            (_, Some(error)) => error.code(),
-            (_, None) => REDLOCK_OK,
-        }
+        unsafe { look(event) }.map_or(REDLOCK_OK, |event| event.status)
     })
 }
 
@@ -122,6 +118,19 @@ pub unsafe extern "C" fn redlock_event_error(event: *const redlock_event_t) -> *
         // SAFETY: a live event or NULL.
         let error = unsafe { look(event) }.and_then(|event| event.error.as_ref());
         error.map_or(ptr::null(), ptr::from_ref)
+    })
+}
+
+/// Takes the reason out of the event. It belongs to the caller, to be freed with redlock_error_free().
+/// redlock_event_status() stays as it is.
+///
+/// NULL the second time, where nothing failed, and where event is NULL. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_event_take_error(event: *mut redlock_event_t) -> *mut redlock_error_t {
+    read(ptr::null_mut(), || {
+        // SAFETY: a live event that is nobody else's now, or NULL.
+        let error = unsafe { borrow_mut(event, "event") }.ok().and_then(|event| event.error.take());
+        error.map_or(ptr::null_mut(), give)
     })
 }
 
@@ -194,7 +203,8 @@ pub unsafe extern "C" fn redlock_event_free(event: *mut redlock_event_t) {
         if let Some(Kind::Done { lease: Some(lease), .. }) = event.map(|event| event.kind)
             && let Ok(_inside) = lease.handle.enter()
         {
-            lease.engine.release_unawaited();
+            // A handle that is closed has released it.
+            let _ = lease.engine.unlock_nowait();
         }
     });
 }
@@ -217,6 +227,11 @@ impl redlock_event_t {
             Event::Extended { tag, result } => (Kind::Extended, tag, result.err().and_then(reason)),
             Event::Node { node, is_up } => (Kind::Node { node, is_up }, 0, None),
         };
-        redlock_event_t { kind, tag, error }
+        let status = match (&kind, &error) {
+            (Kind::Lost, _) => status::REDLOCK_E_LOST,
+            (_, Some(error)) => error.code(),
+            (_, None) => REDLOCK_OK,
+        };
+        redlock_event_t { kind, tag, status, error }
     }
 }

@@ -36,7 +36,7 @@ use super::error::ErrorOut;
 use super::event::redlock_event_t;
 use super::guard::{guard, read};
 use super::handle::{at_work, redlock_t};
-use super::pointer::{give, share};
+use super::pointer::{Places, give, share};
 use super::status::{self, REDLOCK_E_INTERNAL, redlock_status_t};
 
 /// The descriptor to watch for reading; the same one every time. It is the handle's: only watch it, stop watching
@@ -98,5 +98,33 @@ pub unsafe extern "C" fn redlock_next_event(rl: *const redlock_t) -> *mut redloc
         let Ok(handle) = (unsafe { share(rl, "rl") }) else { return ptr::null_mut() };
         let event = handle.enter().and_then(|_inside| handle.engine.next_event()).ok().flatten();
         event.map_or(ptr::null_mut(), |event| give(redlock_event_t::new(event, &handle)))
+    })
+}
+
+/// The next events, oldest first, as many as there are and fit: redlock_next_event() for runtimes in which each call is
+/// expensive.
+///
+/// events: room for capacity pointers, each of which is to be freed with redlock_event_free(). NULL is allowed only where
+/// capacity is 0.
+///
+/// How many events were written. 0 when there is none, or rl is NULL or the parent's. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_next_events(
+    rl: *const redlock_t,
+    events: *mut *mut redlock_event_t,
+    capacity: usize,
+) -> usize {
+    read(0, || {
+        // SAFETY: a live handle or NULL.
+        let Ok(handle) = (unsafe { share(rl, "rl") }) else { return 0 };
+        // SAFETY: NULL or room for `capacity` pointers.
+        let Ok(mut places) = (unsafe { Places::new(events, capacity) }) else { return 0 };
+        let Ok(_inside) = handle.enter() else { return 0 };
+        while !places.is_full()
+            && let Ok(Some(event)) = handle.engine.next_event()
+        {
+            places.put(give(redlock_event_t::new(event, &handle)));
+        }
+        places.count()
     })
 }

@@ -3,15 +3,18 @@
 //! One handle stands for one set of nodes and is made once per process. Making it returns at once; connections
 //! are made in the background of the calls that need them, and nodes may be down and come up later.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 
+use super::canceller::redlock_canceller_t;
 use super::error::{ErrorOut, redlock_error_t};
 use super::guard::{Inside, Poison, guard, invalid, read};
 use super::lease::redlock_lease_t;
-use super::options::redlock_options_t;
-use super::pointer::{Out, Terminated, borrow, give, give_shared, list, look, share, string, take_shared};
+use super::options::{redlock_options_t, yes_or_no};
+use super::pointer::{
+    Out, Terminated, borrow, bytes, give, give_shared, list, look, put_number, share, string, take_shared,
+};
 use super::request::redlock_request_t;
 use super::status::redlock_status_t;
 use crate::core::request::MAX_NODES;
@@ -92,18 +95,46 @@ pub unsafe extern "C" fn redlock_new(
     })
 }
 
-/// Ends the handle. Calls that are inside return REDLOCK_E_CLOSED, and so does everything that is asked of its
-/// leases from now on. Releases that a node has not confirmed are sent once more, which takes one node timeout
-/// at most. Leases that are held stay locked until their time is over. No call may be begun with the handle
-/// while or after this runs.
+/// Closes the handle: calls in progress return REDLOCK_E_CLOSED, and so does every later call on it and on its leases.
+/// It may be called while other threads use the handle; redlock_free() is still due. Submitted operations end with
+/// REDLOCK_E_CLOSED, and their events can be fetched until redlock_free().
 ///
-/// rl: NULL is allowed. In a forked child only descriptors are closed. Since 0.1.0.
+/// rl: not NULL.
+/// release_leases: 1: leases that are held are released. 0: they stay locked until their TTL ends. Leases in events that
+/// were not fetched are released in either case.
+/// timeout_ms: how long to wait until connected nodes have confirmed all releases: 0 sends them and does not wait, -1
+/// waits without limit. Nodes that are not connected are not waited for.
+/// error: NULL if no details are wanted.
+///
+/// REDLOCK_OK also if it was closed before. REDLOCK_E_UNKNOWN if the time was over before every release was confirmed:
+/// they were sent all the same. Waits: at most timeout_ms. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_close(
+    rl: *const redlock_t,
+    release_leases: i32,
+    timeout_ms: i64,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
+    // SAFETY: NULL or a place for one pointer.
+    let error = unsafe { ErrorOut::new(error) };
+    guard(error, || {
+        let releases_leases = yes_or_no(release_leases, "release_leases")?;
+        check_timeout(timeout_ms)?;
+        // SAFETY: a live handle or NULL.
+        unsafe { at_work(rl, |engine| engine.close(releases_leases, timeout_ms)) }
+    })
+}
+
+/// Frees the handle. If redlock_close() was not called it closes first, without releasing leases and without waiting:
+/// what is queued is handed to the kernel. The handle must not be used during or after this call; its leases may be.
+///
+/// rl: NULL is allowed. In a forked child it only closes descriptors. Waits: never. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_free(rl: *mut redlock_t) {
     read((), || {
         // SAFETY: a handle of the caller's, not used again, or NULL.
         if let Some(handle) = unsafe { take_shared(rl) } {
-            handle.engine.close();
+            handle.engine.end();
         }
     });
 }
@@ -115,22 +146,38 @@ pub unsafe extern "C" fn redlock_free(rl: *mut redlock_t) {
 /// timeout_ms: 0 only looks, -1 waits without limit.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as too many nodes fail permanently for a
-/// quorum to be left. Waits: at most timeout_ms. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if the time is over, REDLOCK_E_CONFIG as soon as too many nodes fail permanently for a quorum to
+/// be left. Waits: at most timeout_ms. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_wait_ready(
     rl: *const redlock_t,
     timeout_ms: i64,
     error: *mut *mut redlock_error_t,
 ) -> redlock_status_t {
+    // SAFETY: the same promises, and NULL for the canceller.
+    unsafe { redlock_wait_ready_cancellable(rl, timeout_ms, ptr::null(), error) }
+}
+
+/// redlock_wait_ready() that a canceller ends with REDLOCK_E_CANCELLED.
+///
+/// rl: not NULL.
+/// canceller: NULL for none.
+/// error: NULL if no details are wanted. Waits: at most timeout_ms. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_wait_ready_cancellable(
+    rl: *const redlock_t,
+    timeout_ms: i64,
+    canceller: *const redlock_canceller_t,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
     guard(error, || {
-        if timeout_ms < -1 {
-            return Err(invalid(format!("timeout_ms is {timeout_ms}")));
-        }
+        check_timeout(timeout_ms)?;
+        // SAFETY: a live canceller or NULL.
+        let canceller = unsafe { look(canceller) }.map(|canceller| &canceller.engine);
         // SAFETY: a live handle or NULL.
-        unsafe { at_work(rl, |engine| engine.wait_ready(timeout_ms)) }
+        unsafe { at_work(rl, |engine| engine.wait_ready(timeout_ms, canceller)) }
     })
 }
 
@@ -175,7 +222,6 @@ pub unsafe extern "C" fn redlock_lock(
 ) -> redlock_status_t {
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
-    let explain = error.is_wanted();
     guard(error, || {
         // SAFETY: a live handle or NULL.
         let handle = unsafe { share(rl, "rl") }?;
@@ -183,8 +229,32 @@ pub unsafe extern "C" fn redlock_lock(
         let resource = unsafe { string(resource, "resource") }?.to_vec();
         // SAFETY: NULL or a place for one pointer.
         let out = unsafe { Out::new(lease, "lease") }?;
-        let request = LockRequest { resource, ttl_ms, wait_ms, explain, ..LockRequest::default() };
-        handle.lock(&request, out)
+        handle.lock(&LockRequest { resource, ttl_ms, wait_ms, ..LockRequest::default() }, out)
+    })
+}
+
+/// redlock_lock() for any bytes. resource: NULL is allowed only for no bytes, which are REDLOCK_E_INVALID. Waits: at most
+/// wait_ms and a node timeout. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lock_bytes(
+    rl: *const redlock_t,
+    resource: *const c_void,
+    resource_len: usize,
+    ttl_ms: u64,
+    wait_ms: i64,
+    lease: *mut *mut redlock_lease_t,
+    error: *mut *mut redlock_error_t,
+) -> redlock_status_t {
+    // SAFETY: NULL or a place for one pointer.
+    let error = unsafe { ErrorOut::new(error) };
+    guard(error, || {
+        // SAFETY: a live handle or NULL.
+        let handle = unsafe { share(rl, "rl") }?;
+        // SAFETY: NULL or as many bytes.
+        let resource = unsafe { bytes(resource, resource_len, "resource") }?.to_vec();
+        // SAFETY: NULL or a place for one pointer.
+        let out = unsafe { Out::new(lease, "lease") }?;
+        handle.lock(&LockRequest { resource, ttl_ms, wait_ms, ..LockRequest::default() }, out)
     })
 }
 
@@ -202,7 +272,6 @@ pub unsafe extern "C" fn redlock_lock_request(
 ) -> redlock_status_t {
     // SAFETY: NULL or a place for one pointer.
     let error = unsafe { ErrorOut::new(error) };
-    let explain = error.is_wanted();
     guard(error, || {
         // SAFETY: a live handle or NULL.
         let handle = unsafe { share(rl, "rl") }?;
@@ -210,25 +279,48 @@ pub unsafe extern "C" fn redlock_lock_request(
         let request = unsafe { borrow(request, "request") }?;
         // SAFETY: NULL or a place for one pointer.
         let out = unsafe { Out::new(lease, "lease") }?;
-        handle.lock(&LockRequest { explain, ..request.engine.clone() }, out)
+        handle.lock(&request.engine, out)
     })
 }
 
-/// Ends every operation of the handle that carries this tag, from any thread. Each returns REDLOCK_E_CANCELLED,
-/// unless it was just about to return something else, and leaves no key behind.
+/// Ends every operation of the handle that carries this tag. Each returns REDLOCK_E_CANCELLED, unless it was about to
+/// return something else, and leaves no key behind. An operation that begins later is not concerned: for that there are
+/// cancellers (redlock_canceller_cancel()). The lease of an operation that has ended is not touched.
 ///
+/// rl: not NULL.
 /// tag: as in redlock_request_set_tag(); not 0.
 ///
-/// REDLOCK_OK also if there is no such operation. Since 0.1.0.
+/// REDLOCK_OK also if there is no such operation. Any thread. Waits: never. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_cancel(rl: *const redlock_t, tag: u64) -> redlock_status_t {
+    // SAFETY: the same promises, and NULL for the count.
+    unsafe { redlock_cancel_count(rl, tag, ptr::null_mut()) }
+}
+
+/// redlock_cancel() that says how many operations it met.
+///
+/// rl: not NULL.
+/// count: receives the number; NULL if it is not wanted. Waits: never. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_cancel_count(rl: *const redlock_t, tag: u64, count: *mut usize) -> redlock_status_t {
     guard(ErrorOut::unwanted(), || {
         if tag == 0 {
             return Err(invalid("tag is 0, which no operation carries"));
         }
         // SAFETY: a live handle or NULL.
-        unsafe { at_work(rl, |engine| engine.cancel(tag).map(drop)) }
+        let met = unsafe { at_work(rl, |engine| engine.cancel(tag)) }?;
+        // SAFETY: NULL or a place for one number.
+        unsafe { put_number(count, met) };
+        Ok(())
     })
+}
+
+/// −1 and more.
+pub(super) fn check_timeout(timeout_ms: i64) -> Result<(), Error> {
+    if timeout_ms < -1 {
+        return Err(invalid(format!("timeout_ms is {timeout_ms}; it must be -1 or more")));
+    }
+    Ok(())
 }
 
 /// # Safety

@@ -103,7 +103,10 @@ pub unsafe extern "C" fn redlock_inspection_is_held(inspect: *const redlock_insp
 ///
 /// NULL where no node has the key, or inspect is NULL; length is untouched then. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspection_token(inspect: *const redlock_inspection_t, length: *mut usize) -> *const c_char {
+pub unsafe extern "C" fn redlock_inspection_token(
+    inspect: *const redlock_inspection_t,
+    length: *mut usize,
+) -> *const c_char {
     read(ptr::null(), || {
         // SAFETY: a live inspection or NULL.
         let Some(holder) = (unsafe { holder_of(inspect) }) else { return ptr::null() };
@@ -137,7 +140,10 @@ pub unsafe extern "C" fn redlock_inspection_node_count(inspect: *const redlock_i
 /// The URL of a node, counted from 0, without user name and password. Borrowed from inspect. NULL where inspect
 /// is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspection_node_url(inspect: *const redlock_inspection_t, node: usize) -> *const c_char {
+pub unsafe extern "C" fn redlock_inspection_node_url(
+    inspect: *const redlock_inspection_t,
+    node: usize,
+) -> *const c_char {
     // SAFETY: a live inspection or NULL.
     read(ptr::null(), || unsafe { node_of(inspect, node) }.map_or(ptr::null(), |node| node.url.as_ptr()))
 }
@@ -153,7 +159,10 @@ pub unsafe extern "C" fn redlock_inspection_node_outcome(inspect: *const redlock
 /// The words of a node, counted from 0: the server's or the system's, else the text of its outcome. Borrowed
 /// from inspect. NULL where inspect is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspection_node_text(inspect: *const redlock_inspection_t, node: usize) -> *const c_char {
+pub unsafe extern "C" fn redlock_inspection_node_text(
+    inspect: *const redlock_inspection_t,
+    node: usize,
+) -> *const c_char {
     // SAFETY: a live inspection or NULL.
     read(ptr::null(), || unsafe { node_of(inspect, node) }.map_or(ptr::null(), |node| node.text.as_ptr()))
 }
@@ -181,7 +190,10 @@ pub unsafe extern "C" fn redlock_inspection_node_token(
 /// For how many more milliseconds a node, counted from 0, keeps its key. -1: for ever. 0 where it has none or
 /// did not answer, or inspect is NULL or has no such node. Since 0.1.0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn redlock_inspection_node_remaining_ms(inspect: *const redlock_inspection_t, node: usize) -> i64 {
+pub unsafe extern "C" fn redlock_inspection_node_remaining_ms(
+    inspect: *const redlock_inspection_t,
+    node: usize,
+) -> i64 {
     // SAFETY: a live inspection or NULL.
     read(0, || unsafe { node_of(inspect, node) }.map_or(0, |node| node.remaining_ms))
 }

@@ -7,9 +7,10 @@ use std::ffi::c_char;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
+use super::canceller::redlock_canceller_t;
 use super::error::{ErrorOut, redlock_error_t};
-use super::guard::{guard, invalid, read};
-use super::handle::redlock_t;
+use super::guard::{guard, read};
+use super::handle::{check_timeout, redlock_t};
 use super::pointer::{Terminated, borrow, look, take};
 use super::status::redlock_status_t;
 use crate::core::report::Status;
@@ -63,6 +64,24 @@ pub unsafe extern "C" fn redlock_unlock(
         let lease = unsafe { borrow(lease, "lease") }?;
         let _inside = lease.handle.enter()?;
         lease.engine.unlock()
+    })
+}
+
+/// Releases the lock and does not wait: the release is handed to the kernel, or follows as soon as a node can be reached.
+/// For destructors and finalizers: it needs no event loop and queues no event, and redlock_lease_free() may follow at
+/// once. The outcome goes to the counters alone. The lease has ended.
+///
+/// lease: not NULL; redlock_lease_free() is still due.
+///
+/// REDLOCK_OK if the release is on its way, also where the lease had ended before. REDLOCK_E_CLOSED, REDLOCK_E_FORKED: the
+/// lock stays until its TTL ends. Waits: never. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_unlock_nowait(lease: *const redlock_lease_t) -> redlock_status_t {
+    guard(ErrorOut::unwanted(), || {
+        // SAFETY: a live lease or NULL.
+        let lease = unsafe { borrow(lease, "lease") }?;
+        let _inside = lease.handle.enter()?;
+        lease.engine.unlock_nowait()
     })
 }
 
@@ -185,14 +204,28 @@ pub unsafe extern "C" fn redlock_lease_node_count_held(lease: *const redlock_lea
 /// redlock_lease_state(). Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_lease_wait_lost(lease: *const redlock_lease_t, timeout_ms: i64) -> redlock_status_t {
+    // SAFETY: the same promises, and NULL for the canceller.
+    unsafe { redlock_lease_wait_lost_cancellable(lease, timeout_ms, ptr::null()) }
+}
+
+/// redlock_lease_wait_lost() that a canceller ends with REDLOCK_E_CANCELLED, which says nothing about the lease either.
+///
+/// lease: not NULL.
+/// canceller: NULL for none. Waits: at most timeout_ms. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_lease_wait_lost_cancellable(
+    lease: *const redlock_lease_t,
+    timeout_ms: i64,
+    canceller: *const redlock_canceller_t,
+) -> redlock_status_t {
     guard(ErrorOut::unwanted(), || {
         // SAFETY: a live lease or NULL.
         let lease = unsafe { borrow(lease, "lease") }?;
+        // SAFETY: a live canceller or NULL.
+        let canceller = unsafe { look(canceller) }.map(|canceller| &canceller.engine);
         let _inside = lease.handle.enter()?;
-        if timeout_ms < -1 {
-            return Err(invalid(format!("timeout_ms is {timeout_ms}")));
-        }
-        match lease.engine.wait_lost(timeout_ms)? {
+        check_timeout(timeout_ms)?;
+        match lease.engine.wait_lost(timeout_ms, canceller)? {
             false => Ok(()),
             true => Err(Error::plain(Status::Lost, "over")),
         }

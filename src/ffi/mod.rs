@@ -102,6 +102,7 @@
 // The names of the C interface.
 #![allow(non_camel_case_types)]
 
+mod canceller;
 mod error;
 mod event;
 mod event_loop;
@@ -121,6 +122,7 @@ mod tests;
 mod token;
 mod version;
 
+pub use canceller::*;
 pub use error::*;
 pub use event::*;
 pub use event_loop::*;

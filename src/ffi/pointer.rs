@@ -148,6 +148,51 @@ impl<T: Object> Out<T> {
     }
 }
 
+/// Writes a number where it is wanted.
+///
+/// # Safety
+/// `place` is NULL or may be written.
+pub(super) unsafe fn put_number(place: *mut usize, number: usize) {
+    if let Some(place) = NonNull::new(place) {
+        // SAFETY: as promised.
+        unsafe { place.write(number) }
+    }
+}
+
+/// Where C wants several new objects.
+pub(super) struct Places<T> {
+    first: *mut *mut T,
+    capacity: usize,
+    count: usize,
+}
+
+impl<T: Object> Places<T> {
+    /// # Safety
+    /// `first` is NULL or the first of `capacity` places that may be written until the call from C returns.
+    pub(super) unsafe fn new(first: *mut *mut T, capacity: usize) -> Result<Places<T>, Error> {
+        if first.is_null() && capacity > 0 {
+            return Err(null("events"));
+        }
+        Ok(Places { first, capacity, count: 0 })
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count == self.capacity
+    }
+
+    /// Writes a pointer from [`give`] to the next place; there must be one.
+    pub(super) fn put(&mut self, object: *mut T) {
+        assert!(!self.is_full(), "the caller has asked");
+        // SAFETY: one of the places promised to `new`.
+        unsafe { self.first.add(self.count).write(object) }
+        self.count += 1;
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+}
+
 /// Bytes with a NUL behind them, for getters that return them.
 #[derive(Debug)]
 pub(super) struct Terminated(Box<[u8]>);
@@ -170,10 +215,8 @@ impl Terminated {
     /// # Safety
     /// `length` is NULL or may be written.
     pub(super) unsafe fn with_length(&self, length: *mut usize) -> *const c_char {
-        if let Some(length) = NonNull::new(length) {
-            // SAFETY: as promised.
-            unsafe { length.write(self.0.len() - 1) }
-        }
+        // SAFETY: as promised.
+        unsafe { put_number(length, self.0.len() - 1) };
         self.as_ptr()
     }
 }

@@ -6,10 +6,11 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
+use super::canceller::redlock_canceller_t;
 use super::error::ErrorOut;
 use super::guard::{guard, invalid, read};
 use super::options::yes_or_no;
-use super::pointer::{borrow_mut, bytes, give, optional_string, string, take};
+use super::pointer::{borrow_mut, bytes, give, look, optional_string, string, take};
 use super::status::redlock_status_t;
 use crate::engine::{Error, LockRequest};
 
@@ -198,6 +199,51 @@ pub unsafe extern "C" fn redlock_request_set_fence(request: *mut redlock_request
 pub unsafe extern "C" fn redlock_request_set_tag(request: *mut redlock_request_t, tag: u64) -> redlock_status_t {
     let change = |engine: &mut LockRequest| {
         engine.tag = tag;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// What ends the operation from outside: redlock_canceller_cancel(). NULL for nothing (the default). The request and its
+/// operations keep what they need: the canceller may be freed at any time. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_canceller(
+    request: *mut redlock_request_t,
+    canceller: *const redlock_canceller_t,
+) -> redlock_status_t {
+    // SAFETY: a live canceller or NULL.
+    let canceller = unsafe { look(canceller) }.map(|canceller| canceller.engine.clone());
+    let change = |engine: &mut LockRequest| {
+        engine.canceller = canceller;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// 1: nodes announce the loss of a lease from redlock_submit_lock(), so that it is known before its deadline (the
+/// default). 0: they do not, which saves requests for leases that are held only briefly; such a lease is still lost at its
+/// deadline, and one that extends itself is watched in either case. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_watch(request: *mut redlock_request_t, watch: i32) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.watch = yes_or_no(watch, "watch")?;
+        Ok(())
+    };
+    // SAFETY: a live request that is nobody else's now, or NULL.
+    unsafe { set(request, change) }
+}
+
+/// 1: an attempt that failed may take one more round trip to tell, in the error, for how long others hold the lock:
+/// redlock_error_node_remaining_ms(). 0: the error tells what is known without asking (the default). Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_request_set_report_remaining(
+    request: *mut redlock_request_t,
+    report_remaining: i32,
+) -> redlock_status_t {
+    let change = |engine: &mut LockRequest| {
+        engine.report_remaining = yes_or_no(report_remaining, "report_remaining")?;
         Ok(())
     };
     // SAFETY: a live request that is nobody else's now, or NULL.

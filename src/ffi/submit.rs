@@ -16,7 +16,6 @@ use super::lease::redlock_lease_t;
 use super::pointer::{borrow, bytes, string};
 use super::request::redlock_request_t;
 use super::status::redlock_status_t;
-use crate::engine::LockRequest;
 
 /// Submits redlock_lock_request(). Its event carries the tag of the request and hands out the lease
 /// (redlock_event_take_lease()), whose loss and automatic extensions are events with the same tag.
@@ -33,9 +32,8 @@ pub unsafe extern "C" fn redlock_submit_lock(
     guard(error, || {
         // SAFETY: a live request or NULL.
         let request = unsafe { borrow(request, "request") }?;
-        let request = LockRequest { explain: true, ..request.engine.clone() };
         // SAFETY: a live handle or NULL.
-        unsafe { at_work(rl, |engine| engine.submit_lock(&request)) }
+        unsafe { at_work(rl, |engine| engine.submit_lock(&request.engine)) }
     })
 }
 

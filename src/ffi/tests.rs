@@ -101,7 +101,7 @@ fn calls_without_their_handle_or_lease_are_invalid_and_say_which() {
         assert_eq!(redlock_unlock(null(), wanted), REDLOCK_E_INVALID);
         assert_eq!(message(error), "invalid argument: lease is NULL");
         assert_eq!(redlock_extend(null(), 1, null_mut()), REDLOCK_E_INVALID);
-        assert_eq!(redlock_wait_ready(null(), 0), REDLOCK_E_INVALID);
+        assert_eq!(redlock_wait_ready(null(), 0, null_mut()), REDLOCK_E_INVALID);
         assert_eq!(redlock_cancel(null(), 1), REDLOCK_E_INVALID);
         assert_eq!(redlock_stats(null(), null_mut(), null_mut()), REDLOCK_E_INVALID);
         assert_eq!(redlock_inspect(null(), c"r".as_ptr(), null_mut(), null_mut()), REDLOCK_E_INVALID);
@@ -134,7 +134,7 @@ fn arguments_that_are_missing_or_out_of_range_are_invalid_and_say_which() {
         assert_eq!(redlock_inspect(rl, c"r".as_ptr(), null_mut(), wanted), REDLOCK_E_INVALID);
         assert_eq!(message(error), "invalid argument: out is NULL");
         assert_eq!(redlock_wait_ready(rl, -2, wanted), REDLOCK_E_INVALID);
-        assert_eq!(message(error), "invalid argument: timeout_ms is -2");
+        assert_eq!(message(error), "invalid argument: timeout_ms is -2; it must be -1 or more");
         assert_eq!(redlock_cancel(rl, 0), REDLOCK_E_INVALID);
         redlock_free(rl);
     }
@@ -349,7 +349,7 @@ fn a_handle_with_a_defect_answers_internal_to_everything_and_can_be_freed() {
         let (resource, token) = (c"r".as_ptr(), c"t".as_ptr());
         assert_eq!(redlock_lock(rl, resource, 1, 0, &raw mut lease, &raw mut error), REDLOCK_E_INTERNAL);
         assert_eq!(message(error), "internal error: a defect showed earlier in this handle");
-        assert_eq!(redlock_wait_ready(rl, 0), REDLOCK_E_INTERNAL);
+        assert_eq!(redlock_wait_ready(rl, 0, null_mut()), REDLOCK_E_INTERNAL);
         assert_eq!(redlock_cancel(rl, 1), REDLOCK_E_INTERNAL);
         assert_eq!(redlock_stats(rl, &raw mut stats, null_mut()), REDLOCK_E_INTERNAL);
         assert_eq!(redlock_inspect(rl, resource, &raw mut inspect, null_mut()), REDLOCK_E_INTERNAL);

@@ -57,6 +57,44 @@ pub unsafe extern "C" fn redlock_unlock_token_bytes(
     })
 }
 
+/// redlock_unlock_token() that does not wait: the release is handed to the kernel, or follows as soon as a node can be
+/// reached. It needs no event loop and queues no event; the outcome goes to the counters alone.
+///
+/// rl, resource, token: not NULL. Waits: never. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_unlock_token_nowait(
+    rl: *const redlock_t,
+    resource: *const c_char,
+    token: *const c_char,
+) -> redlock_status_t {
+    guard(ErrorOut::unwanted(), || {
+        // SAFETY: a live handle and strings, or NULL.
+        unsafe {
+            at_work(rl, |engine| engine.unlock_token_nowait(string(resource, "resource")?, string(token, "token")?))
+        }
+    })
+}
+
+/// redlock_unlock_token_nowait() for any bytes. NULL is allowed only for no bytes. Waits: never. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn redlock_unlock_token_nowait_bytes(
+    rl: *const redlock_t,
+    resource: *const c_void,
+    resource_len: usize,
+    token: *const c_void,
+    token_len: usize,
+) -> redlock_status_t {
+    guard(ErrorOut::unwanted(), || {
+        // SAFETY: a live handle and as many bytes as are said, or NULL.
+        unsafe {
+            at_work(rl, |engine| {
+                let (resource, token) = (bytes(resource, resource_len, "resource")?, bytes(token, token_len, "token")?);
+                engine.unlock_token_nowait(resource, token)
+            })
+        }
+    })
+}
+
 /// Makes the lock on a resource last ttl_ms from now on if it belongs to this token; it is never shortened.
 ///
 /// rl, resource, token: not NULL.

@@ -22,6 +22,13 @@ pub extern "C" fn redlock_version() -> *const c_char {
     guard::read(c"".as_ptr(), || concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
 }
 
+/// 1 if the library was built with TLS, so that it takes `rediss://` and `valkeys://` URLs, else 0. Any thread. Waits:
+/// never. Since 0.1.0.
+#[unsafe(no_mangle)]
+pub extern "C" fn redlock_has_tls() -> i32 {
+    guard::read(0, || i32::from(cfg!(feature = "tls")))
+}
+
 const fn digits(text: &str) -> u32 {
     match u32::from_str_radix(text, 10) {
         Ok(number) => number,

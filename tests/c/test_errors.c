@@ -30,11 +30,19 @@ static void a_refusal_names_the_nodes_and_the_time_the_holder_has_left(void **st
     const char *resource = cluster_resource("told");
     redlock_t *other = fixture_handle(f->cluster, NULL);
     redlock_lease_t *held = fixture_take(other, resource, 60000), *lease = NULL;
+    redlock_request_t *request = redlock_request_new();
     redlock_error_t *error = NULL;
     size_t known = 0;
 
     assert_true(cluster_wait_holding(f->cluster, resource, FIXTURE_NODES, 1000));
     assert_int_equal(redlock_lock(f->rl, resource, 10000, 0, &lease, &error), REDLOCK_E_NOT_ACQUIRED);
+    assert_contains(redlock_error_message(error), "not acquired: held on nodes ");
+    redlock_error_free(error);
+    OK(redlock_request_set_resource(request, resource));
+    OK(redlock_request_set_ttl_ms(request, 10000));
+    OK(redlock_request_set_report_remaining(request, 1));
+    assert_int_equal(redlock_lock_request(f->rl, request, &lease, &error), REDLOCK_E_NOT_ACQUIRED);
+    redlock_request_free(request);
     assert_contains(redlock_error_message(error), "not acquired: held on nodes ");
     /* 60.0 s at most, and not much less. */
     if (strstr(redlock_error_message(error), "(60.0 s left)") == NULL)

@@ -63,7 +63,7 @@ fn a_wrong_password_is_a_configuration_error() {
     let error = at_the_speed_of_the_others(|| handle.lock(&request("password", LONG))).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
     assert!(error.message.contains("WRONGPASS") && !error.message.contains("wr0ng"), "{error}");
-    let error = at_the_speed_of_the_others(|| handle.wait_ready(LONG)).expect_err("hopeless");
+    let error = at_the_speed_of_the_others(|| handle.wait_ready(LONG, None)).expect_err("hopeless");
     assert_eq!(error.status, Status::Config, "{error}");
 
     let one_wrong = [cluster[0].url(), wrong[1].clone(), cluster[2].url()];
@@ -242,7 +242,7 @@ fn a_key_of_another_type_is_a_configuration_error_and_not_held() {
     for node in cluster.iter().take(2) {
         assert_eq!(node.cli(&["LPUSH", "list", "x"]), "1");
     }
-    let wanted = LockRequest { explain: true, ..request("list", 0) };
+    let wanted = LockRequest { report_remaining: true, ..request("list", 0) };
     let error = at_the_speed_of_the_others(|| handle.lock(&wanted)).expect_err("two of three nodes have a list");
     assert_eq!(error.status, Status::Config, "{error}");
     assert_blamed(&error, &[0, 1], "WRONGTYPE");

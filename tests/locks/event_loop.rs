@@ -278,7 +278,7 @@ fn calls_that_send_nothing_hold_up_nobody() {
     let handle = connect_with(&cluster.urls(), &short_options(3 * LEADER_SLEEP_MS as u64, 3 * LEADER_SLEEP_MS as u64));
     let (held, is_over) = (lock(&handle, "held"), AtomicBool::new(false));
     let took = thread::scope(|scope| {
-        scope.spawn(|| held.wait_lost(LEADER_SLEEP_MS).expect("a wait"));
+        scope.spawn(|| held.wait_lost(LEADER_SLEEP_MS, None).expect("a wait"));
         for _ in 0..3 {
             scope.spawn(|| {
                 while !is_over.load(Ordering::SeqCst) {
@@ -327,7 +327,7 @@ fn a_release_amid_fifty_thousand_waiters_costs_what_it_costs_alone() {
     // Hardly any of them asks the server in vain because the one before it has ended.
     let asked = || calls(&cluster[0], "set") + calls(&cluster[0], "pttl");
     let before = asked();
-    handle.close();
+    handle.end();
     assert!(wait_for(Duration::from_secs(20), || cluster[0].client_list().is_empty()));
     println!("{} questions at the end", asked() - before);
     assert!(asked() - before < 500, "{} questions", asked() - before);
@@ -364,7 +364,7 @@ fn events_that_nobody_fetches_are_released_with_the_handle() {
         handle.process().expect("live");
         (0..20).all(|tag| cluster.holding(&format!("unfetched-{tag}")) == 3)
     }));
-    handle.close();
+    handle.end();
     for tag in 0..20 {
         assert_gone(&cluster, &format!("unfetched-{tag}"));
     }
@@ -379,7 +379,7 @@ fn close_ends_what_is_submitted_and_leaves_no_key() {
     submit(&handle, "open", 3, -1);
     handle.process().expect("live");
     assert!(wait_for(Duration::from_secs(5), || cluster.holding("open") == 3));
-    handle.close();
+    handle.end();
     assert_eq!(end_after_close(&handle, 3), Some(Status::Closed));
     assert_eq!(handle.submit_lock(&request("late", 0)).expect_err("closed").status, Status::Closed);
     assert_gone(&cluster, "open");

@@ -174,7 +174,7 @@ fn a_restart_with_its_data_is_guarded_too_and_what_it_kept_is_released() {
 fn servers_that_evict_locks_are_refused_in_strict_mode_and_reported_otherwise() {
     let cluster = Cluster::start_with(3, &["--maxmemory-policy", "allkeys-lfu"]);
     let strict = Redlock::new(&cluster.urls(), &options(RestartGuard::Strict)).expect("valid options");
-    let error = strict.wait_ready(5_000).expect_err("all nodes are refused");
+    let error = strict.wait_ready(5_000, None).expect_err("all nodes are refused");
     assert_eq!(error.status, Status::Config);
     assert!(error.message.contains("allkeys-lfu"), "{error}");
     let seen = connect(&cluster, &options(RestartGuard::Seen));

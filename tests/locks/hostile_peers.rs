@@ -16,7 +16,7 @@ fn live_with(peers: [Peer; 2], url: impl Fn(&Peer) -> String) -> Error {
     let options = Options { connect_timeout_ms: 1_000, ..options() };
     let handle = Redlock::new(&mixed, &options).expect("peers may be anything");
     let key = resource("hostile");
-    handle.wait_ready(20_000).expect("three of five nodes");
+    handle.wait_ready(20_000, None).expect("three of five nodes");
     at_the_speed_of_the_others(|| {
         for _ in 0..20 {
             let lease = lock(&handle, &key);

@@ -36,7 +36,7 @@ fn a_late_set_never_outlives_its_unlock_when_the_handle_is_closed_in_between() {
     cluster[0].stop();
     lock(&handle, &key).unlock().expect("two of three nodes confirm");
     let begun = Instant::now();
-    handle.close();
+    handle.end();
     assert!(begun.elapsed() < Duration::from_secs(2), "closing waits for about one node timeout at most");
     drop(handle);
     cluster[0].cont();
@@ -285,9 +285,9 @@ fn wait_ready_ends_when_its_time_is_over() {
     cluster[0].kill();
     cluster[1].kill();
     let handle = Redlock::new(&cluster.urls(), &options()).expect("nodes may be down");
-    let error = handle.wait_ready(200).expect_err("one node is no quorum");
+    let error = handle.wait_ready(200, None).expect_err("one node is no quorum");
     assert_eq!(error.status, Status::NoQuorum, "{error}");
     assert!(error.message.contains("refused"), "{error}");
     cluster[0].restart();
-    handle.wait_ready(-1).expect("two nodes are");
+    handle.wait_ready(-1, None).expect("two nodes are");
 }

@@ -82,7 +82,7 @@ fn a_held_lock_is_refused_with_the_time_it_has_left() {
     let (holder, other) = (connect(&cluster), connect(&cluster));
     let key = resource("held");
     let lease = lock(&holder, &key);
-    let error = other.lock(&LockRequest { explain: true, ..request(&key, 0) }).expect_err("held");
+    let error = other.lock(&LockRequest { report_remaining: true, ..request(&key, 0) }).expect_err("held");
     assert_eq!(error.status, Status::NotAcquired, "{error}");
     let held = |detail: &&redlock::engine::NodeDetail| matches!(detail.outcome, Outcome::Held(Some(1..=TTL_MS)));
     assert!(error.nodes.iter().filter(held).count() >= 3, "{error}");

@@ -30,7 +30,7 @@ fn assert_handle_is_discreet(handle: &Redlock, node_count: usize) {
     for node in 0..node_count {
         assert_discreet(handle.node_url(node).expect("a node"));
     }
-    match handle.lock(&LockRequest { explain: true, ..request("secret", 0) }) {
+    match handle.lock(&LockRequest { report_remaining: true, ..request("secret", 0) }) {
         Ok(lease) => {
             assert_discreet(&format!("{lease:?}"));
             assert_discreet(&format!("{:?}", handle.inspect(b"secret")));
@@ -38,7 +38,7 @@ fn assert_handle_is_discreet(handle: &Redlock, node_count: usize) {
         }
         Err(error) => assert_error_is_discreet(&error),
     }
-    if let Err(error) = handle.wait_ready(100) {
+    if let Err(error) = handle.wait_ready(100, None) {
         assert_error_is_discreet(&error);
     }
     if let Err(error) = handle.inspect(b"secret") {

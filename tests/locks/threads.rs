@@ -232,7 +232,7 @@ fn close_ends_the_calls_inside() {
         let waiting: Vec<_> = (0..8).map(|_| scope.spawn(|| handle.lock(&request("close", -1)))).collect();
         thread::sleep(Duration::from_millis(200));
         at_the_speed_of_the_others(|| {
-            handle.close();
+            handle.end();
             for thread in waiting {
                 let error = thread.join().expect("no panic").expect_err("closed");
                 assert_eq!(error.status, Status::Closed, "{error}");
@@ -242,7 +242,7 @@ fn close_ends_the_calls_inside() {
     assert_eq!(handle.lock(&request("x", 0)).expect_err("closed").status, Status::Closed);
     assert_eq!(own.unlock().expect_err("closed").status, Status::Closed);
     assert_eq!(handle.inspect(b"x").expect_err("closed").status, Status::Closed);
-    handle.close();
+    handle.end();
     lease.unlock().expect("another handle's");
     assert_gone(&cluster, "close");
     assert!(wait_for(Duration::from_secs(5), || cluster.iter().all(|node| node.client_list().len() == 1)));

@@ -174,7 +174,7 @@ fn a_resource_of_a_mebibyte_is_locked_and_one_of_five_is_refused() {
     for _ in 0..3 {
         let lease = handle.lock(&wanted).expect("a mebibyte");
         lease.extend(TTL_MS).expect("a mebibyte");
-        let error = handle.lock(&LockRequest { explain: true, ..wanted.clone() }).expect_err("held");
+        let error = handle.lock(&LockRequest { report_remaining: true, ..wanted.clone() }).expect_err("held");
         assert_eq!(error.status, Status::NotAcquired);
         lease.unlock().expect("a mebibyte");
         assert!(wait_for(Duration::from_secs(5), || {
@@ -218,7 +218,7 @@ fn numbers_out_of_range_are_refused_before_anything_is_sent() {
     }
     for wait_ms in [-2, i64::MIN] {
         assert_eq!(handle.lock(&request("x", wait_ms)).expect_err("out of range").status, Status::Invalid);
-        assert_eq!(handle.wait_ready(wait_ms).expect_err("out of range").status, Status::Invalid);
+        assert_eq!(handle.wait_ready(wait_ms, None).expect_err("out of range").status, Status::Invalid);
     }
     assert_eq!(calls(&cluster[0], "set"), sets);
     lock_and_unlock(&handle, LockRequest { wait_ms: i64::MAX, ..request("x", 0) });

@@ -13,7 +13,7 @@ fn exercise(handle: &Redlock) {
     let key = resource("exercise");
     let lease: Lease = lock(handle, &key);
     lease.extend(2 * TTL_MS).expect("ours");
-    let error = handle.lock(&LockRequest { explain: true, ..request(&key, 0) }).expect_err("held");
+    let error = handle.lock(&LockRequest { report_remaining: true, ..request(&key, 0) }).expect_err("held");
     assert_eq!(error.status, Status::NotAcquired, "{error}");
     let found = handle.inspect(key.as_bytes()).expect("answered").holder.expect("held");
     assert_eq!(&*found.token, lease.token());
@@ -48,7 +48,7 @@ fn a_late_set_never_outlives_its_unlock_over_a_unix_socket() {
         cluster[0].stop();
         lock(&handle, &key).unlock().expect("two of three nodes");
         if is_closed {
-            handle.close();
+            handle.end();
         }
         cluster[0].cont();
         assert!(wait_for(Duration::from_secs(5), || calls(&cluster[0], "set") == sets + 1));
@@ -119,7 +119,7 @@ fn a_server_named_twice_is_refused() {
     let socket = format!("unix://{}", cluster[0].socket_path().display());
     for disguise in [proxy.url(), url.replace("127.0.0.1", "localhost"), socket] {
         let handle = Redlock::new(&[&url, &disguise], &options()).expect("only the server knows");
-        let error = at_the_speed_of_the_others(|| handle.wait_ready(-1)).expect_err("one server");
+        let error = at_the_speed_of_the_others(|| handle.wait_ready(-1, None)).expect_err("one server");
         assert_eq!(error.status, Status::Config, "{error}");
         assert!(error.message.contains("is the same server as node"), "{error}");
         let error = at_the_speed_of_the_others(|| handle.lock(&request("twin", -1))).expect_err("one server");
@@ -127,7 +127,7 @@ fn a_server_named_twice_is_refused() {
         // With a third node there is a quorum, in which the twin never counts.
         let urls = [url.clone(), disguise, cluster[1].url()];
         let handle = Redlock::new(&urls, &options()).expect("only the server knows");
-        handle.wait_ready(10_000).expect("two servers");
+        handle.wait_ready(10_000, None).expect("two servers");
         let lease = lock(&handle, "twin");
         assert_eq!(lease.node_count_held(), 2);
         lease.unlock().expect("ours");
@@ -203,7 +203,7 @@ mod tls {
         let key = resource("closed");
         cluster[1].stop();
         lock(&handle, &key).unlock().expect("two of three nodes");
-        handle.close();
+        handle.end();
         cluster[1].cont();
         assert!(wait_for(Duration::from_secs(5), || calls(&cluster[1], "set") == 1));
         assert_gone(&cluster, &key);

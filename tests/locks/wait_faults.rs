@@ -161,7 +161,7 @@ fn a_key_that_never_expires_is_waited_for_until_somebody_deletes_it() {
     for node in cluster.iter() {
         node.cli(&["SET", "for-ever", "no client of ours"]);
     }
-    let wanted = LockRequest { explain: true, ..request("for-ever", 200) };
+    let wanted = LockRequest { report_remaining: true, ..request("for-ever", 200) };
     let error = waiter.lock(&wanted).expect_err("held");
     assert_eq!(error.status, Status::NotAcquired, "{error}");
     assert_served(&waiter, "for-ever", || cluster.iter().for_each(|node| _ = node.cli(&["DEL", "for-ever"])));

@@ -137,7 +137,7 @@ fn handle_with_rights(cluster: &Cluster, line: &str) -> Redlock {
 }
 
 fn request(resource: &str) -> LockRequest {
-    LockRequest { resource: resource.into(), ttl_ms: 10_000, explain: true, ..LockRequest::default() }
+    LockRequest { resource: resource.into(), ttl_ms: 10_000, report_remaining: true, ..LockRequest::default() }
 }
 
 /// What ACL LOG says was refused.

@@ -182,10 +182,10 @@ fn a_forked_child_cannot_touch_the_parents_lock() {
             handle.inspect(key.as_bytes()).err(),
             handle.cancel(1).err(),
             handle.stats().err(),
-            handle.wait_ready(-1).err(),
+            handle.wait_ready(-1, None).err(),
         ]);
         // What a child does with its copies reaches no server.
-        handle.close();
+        handle.end();
         drop(lease_of(&lease));
         answers
     });
@@ -284,7 +284,7 @@ fn a_living_child_does_not_keep_the_parents_connections_open() {
             libc::_exit(0);
         }
     }
-    handle.close();
+    handle.end();
     let is_closed = wait_for(Duration::from_secs(5), || cluster.iter().all(|node| node.client_list().is_empty()));
     // SAFETY: the child made above, which nobody has waited for yet.
     unsafe {

@@ -88,7 +88,7 @@ pub fn live(orders: Orders) {
         }
     });
     client.calm();
-    client.handle.close();
+    client.handle.end();
     client.log.write(&Entry::Done);
 }
 
@@ -129,7 +129,7 @@ impl Client {
             ttl_ms: rng.pick(&character.ttls_ms),
             wait_ms: rng.pick(&character.waits_ms),
             auto_extend: rng.one_in(character.auto_extend_one_in),
-            explain: rng.one_in(character.explain_one_in),
+            report_remaining: rng.one_in(character.explain_one_in),
             fence: !rng.one_in(8),
             tag: if cancels { rng.next() | 1 } else { 0 },
             ..LockRequest::default()
@@ -223,7 +223,7 @@ impl Client {
         let (kind, result) = match rng.below(40) {
             0 => return,
             1..=4 => {
-                lease.release_unawaited();
+                let _ = lease.unlock_nowait();
                 ("release", Ok(()))
             }
             5 | 6 => ("unlock-token", face.unlock_token(lease)),

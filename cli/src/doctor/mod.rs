@@ -22,7 +22,7 @@ pub fn doctor(connection: &Connection, options: &Doctor) -> Outcome {
     let redlock = settings.connect()?;
     let urls: Vec<String> =
         (0..redlock.node_count()).map(|node| redlock.node_url(node).unwrap_or_default().to_owned()).collect();
-    redlock.close();
+    redlock.end();
     let examiner = &settings.options;
     let exams: Vec<Result<Exam, String>> = std::thread::scope(|scope| {
         let started: Vec<_> = settings.servers.iter().map(|url| scope.spawn(move || examine(url, examiner))).collect();

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 #![warn(clippy::undocumented_unsafe_blocks)]
 
+mod bell;
 mod events;
 mod fork;
 mod futex;
@@ -15,6 +16,7 @@ mod socket;
 
 use std::io;
 
+pub use bell::Bell;
 pub use events::{Epoll, EventFd, TimerFd};
 pub use fork::{Inherited, fork_generation};
 pub use futex::{FutexWait, futex_wait, futex_wake};
