@@ -30,10 +30,13 @@ impl Machine {
             is_queued: may_wait,
             phase: Phase::Eager,
             is_staged: false,
+            first_asked: 0,
             was_staged: false,
             has_rivals: false,
             is_woken: false,
             lost_races: 0,
+            was_refused: false,
+            not_before_mono_ns: None,
             was_cut_off: false,
             watch: Watch::default(),
             wake_at: None,
@@ -73,18 +76,24 @@ impl Machine {
         let holder = self.resources.holder(&lock.params.key).and_then(|holder| self.leases.get(holder));
         if holder.is_some_and(|holder| holder.is_held(self.quorum, cx.now)) {
             self.rest(cx, op);
+        } else if let Some(not_before) = lock.not_before_mono_ns.filter(|&until| until > cx.now.mono_ns) {
+            self.rest_until(op, Phase::Pause, Some(not_before));
         } else {
             self.attempt(cx, op);
         }
     }
 
     /// Asks the nodes, with a token that was never used before: a late SET of an earlier attempt can then never be
-    /// taken for this one's. All nodes at once, unless rivals were seen: then one node first, the same for all rivals.
+    /// taken for this one's. All nodes at once, unless rivals were seen and a quorum seems to be free: then one of these
+    /// first, the same for all rivals.
     pub(super) fn attempt(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_callers_token = lock.params.token.is_some() && !mutant::is(Mutant::ReusedToken);
         let token = lock.params.token.clone().unwrap_or_else(|| cx.entropy.token());
-        let (key, ttl_ms, is_staged) = (lock.params.key.clone(), lock.params.ttl_ms, lock.has_rivals);
+        let (key, ttl_ms) = (lock.params.key.clone(), lock.params.ttl_ms);
+        let first = lock.watch.first().filter(|_| lock.has_rivals);
+        let is_staged = first.is_some();
+        lock.first_asked = first.unwrap_or(0);
         if mutant::is(Mutant::ReusedToken) {
             lock.params.token = Some(token.clone());
         }
@@ -131,15 +140,16 @@ impl Machine {
     /// whole stage may last for one node timeout: one after the other, silent nodes would make an attempt N times as
     /// long, far beyond the caller's wait.
     fn ask_next_first(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
-        let (count, primary) = (self.nodes.len(), self.primary(&self.leases[attempt].key));
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
+        let (count, first) = (self.nodes.len(), lock.first_asked);
         let stage_ends = self.leases[attempt].votes.asked().mono_after_ms(self.config.node_timeout_ms);
-        for node in (0..count).map(|step| (primary + step) % count) {
+        for node in (0..count).map(|step| (first + step) % count) {
             if !matches!(self.leases[attempt].votes.of(node), Answer::Unasked) || cx.now.mono_ns >= stage_ends {
                 continue;
             }
             self.ask_vote(cx, attempt, node);
             if matches!(self.leases[attempt].votes.of(node), Answer::Awaited) {
-                let due = cx.now.mono_ns.saturating_add(self.patience_ns()).min(stage_ends);
+                let due = cx.now.mono_ns.saturating_add(self.hedge_delay_ns(node)).min(stage_ends);
                 if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
                     self.timers.set(Sleeper::Op(op), &mut lock.wake_at, Some(due));
                 }
@@ -265,13 +275,16 @@ impl Machine {
     pub(super) fn judge_attempt(&mut self, cx: &mut Context<'_>, op: OpKey, attempt: LeaseKey) {
         let Some(lease) = self.leases.get(attempt) else { return };
         let tally = lease.votes.tally();
-        if matches!(self.ops.get(op), Some(Op::Lock(lock)) if lock.is_staged) {
-            if tally.done > 0 {
+        if let Some(Op::Lock(lock)) = self.ops.get(op)
+            && lock.is_staged
+        {
+            if matches!(lease.votes.of(lock.first_asked), Answer::Not) {
+                // It seemed to be free: a rival was faster.
+                self.attempt_failed(cx, op, attempt);
+            } else if tally.done + tally.not > 0 {
                 self.end_stage(op);
                 self.ask_the_rest(cx, attempt);
                 self.judge_attempt(cx, op, attempt);
-            } else if tally.not > 0 {
-                self.attempt_failed(cx, op, attempt);
             } else if tally.awaited == 0 {
                 self.ask_next_first(cx, op, attempt);
             }

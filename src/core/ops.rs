@@ -46,14 +46,21 @@ pub struct LockOp {
     pub phase: Phase,
     /// Of the open attempt only the first-asked nodes have been asked so far.
     pub is_staged: bool,
+    /// The node that was asked first.
+    pub first_asked: NodeId,
     /// The last attempt began like that.
     pub was_staged: bool,
     /// Others want the lock at the same time: nodes are asked in stages.
     pub has_rivals: bool,
     /// It has tried because the lock seemed to be free.
     pub is_woken: bool,
-    /// Attempts that ended with the nodes divided between us and others.
+    /// Attempts that ended with the nodes divided between us and others, or refused by a node that seemed to be free, since
+    /// a holder was seen.
     pub lost_races: u32,
+    /// A node that seemed to be free has refused since a holder was seen.
+    pub was_refused: bool,
+    /// It has let others of this handle go first, and tries again after this, on the wait clock.
+    pub not_before_mono_ns: Option<u64>,
     /// An attempt ended with its connections, and was made again for that reason.
     pub was_cut_off: bool,
     /// What it believes about the nodes.

@@ -54,6 +54,16 @@ impl Resources {
         next.filter(|_| was_first)
     }
 
+    /// The first lets the others go first. Who is first now, if anybody else is there.
+    pub fn step_back(&mut self, key: &Bytes, op: OpKey) -> Option<OpKey> {
+        let queue = &mut self.known.get_mut(key)?.queue;
+        if queue.len() < 2 || queue.front() != Some(&op) {
+            return None;
+        }
+        queue.rotate_left(1);
+        queue.front().copied()
+    }
+
     /// The first of the queue.
     #[must_use]
     pub fn first(&self, key: &Bytes) -> Option<OpKey> {

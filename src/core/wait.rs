@@ -1,8 +1,10 @@
 //! Waiting for a lock that another holds: by push where the nodes announce changes, else by jittered retry.
 //!
-//! Pushes are hints. A waiter contends when a quorum of nodes is believed free; what decides is the vote. A holder that
-//! died announces nothing in time (servers expire lazily), so the remaining life of its keys is a second wake-up.
-//! When rivals are seen, one node – the same for all of them – is asked first, and only its winner asks the rest.
+//! Pushes are hints: a key that changed may be free, extended, or another's already. Once a quorum of nodes may be free, the
+//! first of them – the same for all rivals – is read; if the key is gone there the waiter contends, and what decides is the
+//! vote. A holder that died announces nothing in time (servers expire lazily), so the remaining life of its keys is a
+//! second wake-up. When rivals are seen that node is asked first, and only its winner asks the rest. A node that has a key
+//! which does not change is never that node, so that its refusal alone prevents nothing.
 
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
@@ -36,8 +38,14 @@ const UNKNOWN_REPLY_NS: u64 = 10 * NS_PER_MS;
 pub struct Watch {
     /// Nodes that will announce a change of the key.
     armed: NodeSet,
-    /// Nodes on which the key is believed to be gone.
+    /// Nodes on which the key is gone, by what they said or by its end.
     free: NodeSet,
+    /// Nodes that announced a change since they were read.
+    changed: NodeSet,
+    /// The node that is read to find out what such changes meant.
+    reading: Option<NodeId>,
+    /// The node to ask first in the attempt that begins: one on which the key is gone.
+    first: Option<NodeId>,
     /// When the key ends on the others, on the wait clock, as far as known.
     free_at_mono_ns: [Option<u64>; MAX_NODES],
     /// Until then others may take it first, unless they have done so already; on the wait clock.
@@ -48,8 +56,11 @@ impl Watch {
     /// What was believed about the nodes is about to be tried. Should that fail, those that were believed free are read
     /// again, also where they would still announce a change: not all of them may have been asked.
     pub(super) fn begin_attempt(&mut self) {
-        self.free.iter().for_each(|node| self.armed.remove(node));
+        self.free.iter().chain(self.changed.iter()).for_each(|node| self.armed.remove(node));
         self.free = NodeSet::default();
+        self.changed = NodeSet::default();
+        self.reading = None;
+        self.first = None;
     }
 
     /// The key is gone there, whatever was known of its end; to try it is worth nothing before the node's vote counts.
@@ -58,6 +69,18 @@ impl Watch {
             self.free.insert(node);
         }
         self.free_at_mono_ns[node] = guarded_until_mono_ns;
+    }
+
+    /// Nodes on which the key is gone, or may be.
+    fn maybe_free(&self) -> NodeSet {
+        let mut nodes = self.free;
+        self.changed.iter().for_each(|node| nodes.insert(node));
+        nodes
+    }
+
+    /// The node to ask first, if the next attempt begins with one.
+    pub(super) fn first(&self) -> Option<NodeId> {
+        self.first
     }
 
     /// Nodes whose key should have ended by now, although they have announced nothing.
@@ -81,9 +104,11 @@ impl Machine {
         let is_split = tally.done > 0 && tally.not > 0;
         let is_after_wake_up = lock.is_woken;
         lock.has_rivals |= is_split || is_after_wake_up;
-        lock.lost_races = lock.lost_races.saturating_add(u32::from(is_split));
+        // The first refusal is a race that another won; further ones without a holder in sight are not.
+        let is_refused_again = lock.was_staged && std::mem::replace(&mut lock.was_refused, true);
+        lock.lost_races = lock.lost_races.saturating_add(u32::from(is_split || is_refused_again));
         if tally.not == 0 {
-            self.pause(cx, op);
+            self.pause_behind_others(cx, op);
         } else if is_split || lock.was_staged {
             self.settle(cx, op);
         } else {
@@ -96,7 +121,7 @@ impl Machine {
     fn settle(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         let retry_ns = self.config.retry_delay_ms.saturating_mul(NS_PER_MS);
-        let most_ns = self.patience_ns().saturating_mul(1 << lock.lost_races.min(16)).min(retry_ns);
+        let most_ns = self.settling_ns().saturating_mul(1 << lock.lost_races.min(16)).min(retry_ns);
         let until = cx.now.mono_ns.saturating_add(cx.entropy.up_to(most_ns));
         self.rest_until(op, Phase::Settle, Some(until));
     }
@@ -155,7 +180,7 @@ impl Machine {
     /// One node's part of that. The two requests leave together: "the next command" must be the question.
     fn arm(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        if lock.watch.armed.contains(node) || lock.watch.free.contains(node) || !self.nodes[node].is_up() {
+        if lock.watch.armed.contains(node) || lock.watch.maybe_free().contains(node) || !self.nodes[node].is_up() {
             return;
         }
         let key = lock.params.key.clone();
@@ -175,6 +200,8 @@ impl Machine {
         let announces = self.nodes[from].tracks;
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let is_watching = matches!(lock.phase, Phase::Watch);
+        let was_reading = lock.watch.reading == Some(from);
+        lock.watch.reading = lock.watch.reading.filter(|&node| node != from);
         match reply {
             _ if !is_watching => lock.watch.armed.remove(from),
             Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
@@ -185,6 +212,14 @@ impl Machine {
                 let end = cx.now.mono_after_ms(*left_ms);
                 let end = if announces { end } else { end.min(retry_at) };
                 lock.watch.free_at_mono_ns[from] = guarded_until.max(Some(end));
+                let held = lock.watch.free_at_mono_ns.iter().flatten().filter(|&&end| end > cx.now.mono_ns).count();
+                if held > self.nodes.len() - self.quorum {
+                    // There is a holder: the race is over.
+                    (lock.lost_races, lock.was_refused) = (0, false);
+                }
+                if was_reading {
+                    self.read_changed(cx, op);
+                }
             }
             // No client of ours sets a key without an end. Perhaps it is no lock at all, which its value shows.
             Reply::Remaining(Remaining::Forever) => {
@@ -212,29 +247,47 @@ impl Machine {
             Push::Key(key) => {
                 let key = Bytes::from(key);
                 if let Some(op) = self.resources.first(&key) {
-                    self.believe_free(cx, op, from);
+                    self.key_changed(cx, op, from);
                 }
                 self.check_again(cx, &key, from);
             }
             Push::Flush => {
                 let waiting: Vec<OpKey> = self.ops.iter().filter(|(_, op)| op.is_waiting()).map(|(op, _)| op).collect();
                 for op in waiting {
-                    self.believe_free(cx, op, from);
+                    self.key_changed(cx, op, from);
                 }
                 self.revoke(cx, from, "was flushed meanwhile");
             }
         }
     }
 
-    fn believe_free(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId) {
+    fn key_changed(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId) {
         let guarded_until = self.guarded_until(cx.now, node);
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.watch.armed.remove(node);
             if matches!(lock.phase, Phase::Watch) {
-                lock.watch.believe_free(node, guarded_until);
+                lock.watch.free.remove(node);
+                lock.watch.free_at_mono_ns[node] = guarded_until;
+                if guarded_until.is_none() {
+                    lock.watch.changed.insert(node);
+                }
                 self.reconsider(cx, op);
             }
         }
+    }
+
+    /// Reads the nodes that announced a change: somebody holds the lock, and what they announced is used up.
+    fn read_changed(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        for node in std::mem::take(&mut lock.watch.changed).iter() {
+            self.arm(cx, op, node);
+        }
+    }
+
+    /// Of these nodes the first in the order that all rivals share.
+    fn first_of(&self, key: &Bytes, nodes: NodeSet) -> Option<NodeId> {
+        let (count, primary) = (self.nodes.len(), self.primary(key));
+        (0..count).map(|step| (primary + step) % count).find(|&node| nodes.contains(node) && self.nodes[node].is_up())
     }
 
     /// A connection is new: what was watched on the old one is watched no more.
@@ -258,17 +311,18 @@ impl Machine {
         if !matches!(lock.phase, Phase::Watch) {
             return;
         }
-        if lock.watch.free.len() >= self.quorum {
-            let gives_way_until = lock.watch.gives_way_until_mono_ns.filter(|&until| until > cx.now.mono_ns);
-            match gives_way_until {
-                Some(until) => self.rest_until(op, Phase::Watch, Some(until)),
-                None => self.runnable.push_back(op),
+        let maybe_free = lock.watch.maybe_free();
+        if lock.watch.reading.is_none() && maybe_free.len() >= self.quorum {
+            match self.first_of(&lock.params.key, maybe_free) {
+                Some(first) if !lock.watch.free.contains(first) => self.read_first(cx, op, first),
+                first => return self.may_contend(cx.now, op, first),
             }
-            return;
         }
+        let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         let mut ends: Vec<u64> = lock.watch.free_at_mono_ns.iter().flatten().copied().collect();
         ends.sort_unstable();
-        let decisive = ends.get(self.quorum - lock.watch.free.len() - 1).copied();
+        let missing = self.quorum.saturating_sub(lock.watch.free.len());
+        let decisive = missing.checked_sub(1).and_then(|last| ends.get(last)).copied();
         let expiry =
             decisive.map(|end| end.saturating_add(NS_PER_MS).saturating_add(cx.entropy.up_to(EXPIRY_JITTER_NS)));
         let reread = cx.now.mono_after_ms(REREAD_MS);
@@ -278,18 +332,60 @@ impl Machine {
         self.rest_until(op, Phase::Watch, due);
     }
 
+    /// The lock seems to be free, unless it is the others' turn still.
+    fn may_contend(&mut self, now: Now, op: OpKey, first: Option<NodeId>) {
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        let gives_way_until = lock.watch.gives_way_until_mono_ns.filter(|&until| until > now.mono_ns);
+        match gives_way_until {
+            Some(until) => self.rest_until(op, Phase::Watch, Some(until)),
+            None => {
+                lock.watch.first = first;
+                self.runnable.push_back(op);
+            }
+        }
+    }
+
+    /// Asks the node whose vote would come first what its change meant.
+    fn read_first(&mut self, cx: &mut Context<'_>, op: OpKey, first: NodeId) {
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            lock.watch.changed.remove(first);
+            lock.watch.reading = Some(first);
+        }
+        self.arm(cx, op, first);
+    }
+
     /// The watch ended: by belief, by time, or by the deadline.
     pub(super) fn resume_watch(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         let overdue = lock.watch.overdue(cx.now);
         overdue.for_each(|node| lock.watch.believe_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
-        if lock.watch.free.len() >= self.quorum || is_last_chance {
-            lock.is_woken = true;
-            self.attempt(cx, op);
-        } else {
-            lock.watch.armed = NodeSet::default();
-            self.watch(cx, op);
+        if lock.watch.free.len() < self.quorum && !is_last_chance && lock.watch.first.is_none() {
+            lock.watch = Watch { gives_way_until_mono_ns: lock.watch.gives_way_until_mono_ns, ..Watch::default() };
+            return self.watch(cx, op);
+        }
+        lock.is_woken = true;
+        let (key, free) = (lock.params.key.clone(), lock.watch.free);
+        let first = self.first_of(&key, free).filter(|_| !is_last_chance);
+        if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+            lock.watch.first = first;
+        }
+        self.attempt(cx, op);
+    }
+
+    /// The same, but whoever of this handle is next in the queue has a try meanwhile: what kept this one from the lock – a
+    /// ttl that is too short for the network, fencing tokens that are not credible – need not keep the others.
+    fn pause_behind_others(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        self.pause(cx, op);
+        let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
+        if !lock.is_queued {
+            return;
+        }
+        let (key, not_before, deadline) = (lock.params.key.clone(), lock.wake_at, lock.deadline_mono_ns);
+        if let Some(next) = self.resources.step_back(&key, op) {
+            lock.not_before_mono_ns = not_before;
+            self.rest_until(op, Phase::Queued, deadline);
+            self.runnable.push_back(next);
         }
     }
 
@@ -332,16 +428,27 @@ impl Machine {
         (0..count).map(|step| (first + step) % count).find(|&node| self.nodes[node].is_up()).unwrap_or(first)
     }
 
-    /// How long a first-asked node may be silent before the next one is asked: twice what its slowest usual reply takes.
-    pub(super) fn patience_ns(&self) -> u64 {
-        let most_ns = self.config.node_timeout_ms.saturating_mul(NS_PER_MS);
-        self.usual_reply_ns().saturating_mul(2).clamp(NS_PER_MS.min(most_ns), most_ns)
+    /// How long a first-asked node may be silent before the next one is asked: twice what its usual replies take.
+    pub(super) fn hedge_delay_ns(&self, node: NodeId) -> u64 {
+        self.twice(self.nodes[node].usual_reply_ns().unwrap_or(UNKNOWN_REPLY_NS))
     }
 
-    /// Nearly every reply of every node that is up comes within this.
+    /// After this the winner of a race has reached a quorum.
+    fn settling_ns(&self) -> u64 {
+        self.twice(self.usual_reply_ns())
+    }
+
+    fn twice(&self, reply_ns: u64) -> u64 {
+        let most_ns = self.config.node_timeout_ms.saturating_mul(NS_PER_MS);
+        reply_ns.saturating_mul(2).clamp(NS_PER_MS.min(most_ns), most_ns)
+    }
+
+    /// Nearly every reply of the fastest quorum comes within this: a distant node that nobody needs slows nobody.
     fn usual_reply_ns(&self) -> u64 {
-        let usual = self.nodes.iter().filter(|node| node.is_up()).filter_map(Node::usual_reply_ns).max();
-        usual.unwrap_or(UNKNOWN_REPLY_NS)
+        let mut usual: Vec<u64> =
+            self.nodes.iter().filter(|node| node.is_up()).filter_map(Node::usual_reply_ns).collect();
+        usual.sort_unstable();
+        usual.get(self.quorum - 1).or(usual.last()).copied().unwrap_or(UNKNOWN_REPLY_NS)
     }
 }
 

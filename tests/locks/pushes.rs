@@ -274,3 +274,56 @@ fn a_lost_race_is_not_slept_over() {
     });
     assert!(slowest < Some(Duration::from_millis(1_500)), "{slowest:?}");
 }
+
+/// A dead client's key, an undelivered release or a key that is no lock at all stays on one node, whichever that is. It is
+/// no quorum, and so it must not keep a waiter from the others: it was asked first, and its refusal was believed.
+#[test]
+fn a_foreign_key_on_any_one_node_keeps_no_waiter() {
+    let cluster = Cluster::start(3);
+    let (holder, waiter) = (connect(&cluster), connect(&cluster));
+    for node in cluster.iter() {
+        node.query(&[b"SET", b"haunted", b"another's", b"PX", b"600000"]);
+        for round in 0..3 {
+            let lease = lock(&holder, "haunted");
+            let took = thread::scope(|scope| {
+                let waiting = scope.spawn(|| waiter.lock(&request("haunted", 20_000)).expect("a quorum is free"));
+                thread::sleep(Duration::from_millis(50));
+                // Rivals have been seen by then: the node is asked in a stage of its own.
+                lease.extend(TTL_MS + 1 + round).expect("held by two");
+                thread::sleep(Duration::from_millis(50));
+                let released = Instant::now();
+                lease.unlock().expect("ours");
+                waiting.join().expect("no panic").unlock().expect("ours");
+                released.elapsed()
+            });
+            assert!(took < Duration::from_millis(1_500), "{took:?}");
+        }
+        node.query(&[b"DEL", b"haunted"]);
+    }
+}
+
+/// An extension changes the key like a release does. The waiters read it again and sleep on.
+#[test]
+fn extensions_of_the_holder_make_no_waiter_contend() {
+    let cluster = Cluster::start(3);
+    let holder = connect(&cluster);
+    let waiters: Vec<Redlock> = (0..4).map(|_| connect(&cluster)).collect();
+    let lease = lock(&holder, "extended");
+    let sets = || cluster.iter().map(|node| calls(node, "set")).sum::<u64>();
+    thread::scope(|scope| {
+        let waiting: Vec<_> =
+            waiters.iter().map(|waiter| scope.spawn(|| waiter.lock(&request("extended", 20_000)))).collect();
+        assert!(wait_for(Duration::from_secs(5), || sets() >= 3 * 5));
+        thread::sleep(Duration::from_millis(100));
+        let before = sets();
+        for longer in 1..=20 {
+            lease.extend(TTL_MS + longer).expect("held");
+            thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(sets(), before, "nobody asks for what is held");
+        lease.unlock().expect("ours");
+        for waiter in waiting {
+            waiter.join().expect("no panic").expect("its turn").unlock().expect("ours");
+        }
+    });
+}
