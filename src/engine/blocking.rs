@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use crate::core::operation::{Input, OpKey, Operation};
 use crate::core::report::Status;
 use crate::core::time::Now;
-use crate::net::sys::{self, Interest, PollFd, Polled};
+use crate::net::sys::{self, Interest, PollFd, Polled, SignalsOnlyInSleeps};
 
 use super::canceller::Canceller;
 use super::error::Error;
@@ -36,6 +36,7 @@ impl Shared {
     /// Submits an operation and waits for its end.
     pub(crate) fn call_with(&self, operation: Operation, options: CallOptions<'_>) -> Result<Success, Error> {
         self.listen_to(options.canceller)?;
+        let _signals = (options.is_wait && self.is_interruptible).then(SignalsOnlyInSleeps::new);
         let mut state = self.enter()?;
         if state.is_closed {
             self.leave(state);

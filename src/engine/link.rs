@@ -244,6 +244,11 @@ impl Link {
             self.sent = 0;
         } else if self.outgoing.len() - self.sent > OUTGOING_BYTES_MAX {
             return Err(Fault::new(FaultKind::Unreachable, "takes no more requests"));
+        } else if self.sent >= BUFFER_KEPT_BYTES.max(self.outgoing.len() / 2) {
+            // A peer that takes a little all the time must not make the buffer grow without end. What is moved is no more
+            // than what was sent since the last time.
+            self.outgoing.drain(..self.sent);
+            self.sent = 0;
         }
         self.is_blocked = !self.outgoing.is_empty() || stream.wants_write();
         self.poll_set += u64::from(self.is_blocked != had_rest);

@@ -313,3 +313,32 @@ fn broken_connections_raise_no_sigpipe() {
     let error = handle.lock(&request("pipe", 0)).expect_err("nobody is there");
     assert_eq!(error.status, Status::NoQuorum, "{error}");
 }
+
+/// The leader of a busy handle hardly ever sleeps, and a follower's sleep is short: one signal falls between two of them.
+#[test]
+fn one_signal_is_enough_while_others_keep_the_handle_busy() {
+    install_handlers();
+    let cluster = Cluster::start(3);
+    let (holder, handle) = (connect(&cluster), connect(&cluster));
+    let held = lock(&holder, "held");
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let (handle, is_over) = (&handle, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    lock(handle, &format!("busy-{number}")).unlock().expect("ours");
+                }
+            });
+        }
+        for round in 0..50 {
+            let waiting = wait_in_thread(&handle, "held");
+            thread::sleep(Duration::from_millis(5) + Duration::from_micros(137 * round));
+            send(&waiting, libc::SIGUSR2);
+            assert!(wait_for(Duration::from_secs(5), || waiting.is_finished()), "round {round}");
+            assert_interrupted(waiting);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    held.unlock().expect("ours");
+}

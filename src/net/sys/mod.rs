@@ -12,6 +12,7 @@ mod fork;
 mod futex;
 mod poll;
 mod signals;
+mod sleep;
 mod socket;
 
 use std::io;
@@ -21,7 +22,8 @@ pub use events::{Epoll, EventFd, TimerFd};
 pub use fork::{Inherited, fork_generation};
 pub use futex::{FutexWait, futex_wait, futex_wake};
 pub use poll::{PollFd, Polled, poll};
-pub use signals::SignalsBlocked;
+pub use signals::{SignalsBlocked, SignalsOnlyInSleeps};
+pub use sleep::SleepWord;
 pub use socket::Socket;
 
 const NS_PER_S: u64 = 1_000_000_000;

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::ptr;
 
+use super::signals::{let_in, sleeping_mask};
 use super::{Interest, timespec};
 
 /// One descriptor to wait for, and afterwards what was found. Lives in a vector that is used again and again.
@@ -65,10 +66,17 @@ pub enum Polled {
 pub fn poll(fds: &mut [PollFd], timeout_ns: Option<u64>) -> io::Result<Polled> {
     let timeout = timeout_ns.map(timespec);
     let timeout_ptr = timeout.as_ref().map_or(ptr::null(), |timeout| timeout as *const libc::timespec);
-    // SAFETY: PollFd is a transparent pollfd, the slice is exclusively ours, the timeout is valid or null, and a null
-    // mask leaves the thread's signals as they are.
-    let result = unsafe { libc::ppoll(fds.as_mut_ptr().cast(), fds.len() as libc::nfds_t, timeout_ptr, ptr::null()) };
+    let mask = sleeping_mask();
+    let mask_ptr = mask.as_ref().map_or(ptr::null(), |mask| mask as *const libc::sigset_t);
+    // SAFETY: PollFd is a transparent pollfd, the slice is exclusively ours, the timeout is valid or null, and so is the
+    // mask; a null one leaves the thread's signals as they are.
+    let result = unsafe { libc::ppoll(fds.as_mut_ptr().cast(), fds.len() as libc::nfds_t, timeout_ptr, mask_ptr) };
     match usize::try_from(result) {
+        // Descriptors that are ready end the call before a signal is looked at: on a busy handle always.
+        Ok(1..) if mask.as_ref().is_some_and(let_in) => {
+            fds.iter_mut().for_each(|fd| fd.0.revents = 0);
+            Ok(Polled::Interrupted)
+        }
         Ok(count) => Ok(Polled::Ready(count)),
         Err(_) => {
             // The kernel leaves the old findings in place on failure, and nobody must act on those.

@@ -1,8 +1,12 @@
-//! Keeps signals away from the library's own threads: they are the host's to handle, in the host's threads.
+//! Signals: kept away from the library's own threads, and let in only during the sleeps of an interruptible wait, so that
+//! none is handled between two of them unnoticed.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr;
+
+use super::timespec;
 
 /// All signals are blocked in the current thread while this lives; a thread spawned meanwhile inherits that for life,
 /// so that there is no moment at which a signal could be delivered to it.
@@ -27,6 +31,70 @@ impl SignalsBlocked {
         };
         SignalsBlocked { before, _not_send: PhantomData }
     }
+}
+
+thread_local! {
+    /// The mask that this thread's sleeps are to have, while it is in an interruptible wait.
+    static SLEEPING_MASK: Cell<Option<libc::sigset_t>> = const { Cell::new(None) };
+}
+
+/// Raised by the fault of an instruction, or by one's own abort: never held back.
+const SYNCHRONOUS: [libc::c_int; 6] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT];
+
+/// While this lives, signals reach the current thread only in [`poll`](super::poll) and [`SleepWord::sleep`](super::SleepWord::sleep), which
+/// tell of it. A handler that ran anywhere else would be noticed by nobody.
+#[must_use]
+pub struct SignalsOnlyInSleeps {
+    before: libc::sigset_t,
+    // The mask belongs to a thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl SignalsOnlyInSleeps {
+    /// From now on.
+    pub fn new() -> SignalsOnlyInSleeps {
+        let mut held_back = MaybeUninit::uninit();
+        let mut before = MaybeUninit::uninit();
+        // SAFETY: sigfillset initializes the set, from which valid signals are taken out; pthread_sigmask cannot fail with
+        // SIG_SETMASK and valid pointers, and initializes `before`.
+        let before = unsafe {
+            libc::sigfillset(held_back.as_mut_ptr());
+            for signal in SYNCHRONOUS {
+                libc::sigdelset(held_back.as_mut_ptr(), signal);
+            }
+            libc::pthread_sigmask(libc::SIG_SETMASK, held_back.as_ptr(), before.as_mut_ptr());
+            before.assume_init()
+        };
+        SLEEPING_MASK.set(Some(before));
+        SignalsOnlyInSleeps { before, _not_send: PhantomData }
+    }
+}
+
+impl Default for SignalsOnlyInSleeps {
+    fn default() -> SignalsOnlyInSleeps {
+        SignalsOnlyInSleeps::new()
+    }
+}
+
+impl Drop for SignalsOnlyInSleeps {
+    fn drop(&mut self) {
+        SLEEPING_MASK.set(None);
+        // SAFETY: `before` is the mask that this very thread had.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &self.before, ptr::null_mut()) };
+    }
+}
+
+/// The mask to sleep with; `None`: the thread's own.
+pub(super) fn sleeping_mask() -> Option<libc::sigset_t> {
+    SLEEPING_MASK.get()
+}
+
+/// Lets in what was held back since the last sleep. True when a signal handler ran.
+pub(super) fn let_in(mask: &libc::sigset_t) -> bool {
+    let now = timespec(0);
+    // SAFETY: no descriptors; the timeout and the mask are valid and only read.
+    unsafe { libc::ppoll(ptr::null_mut(), 0, &now, mask) == -1 }
 }
 
 impl Default for SignalsBlocked {
