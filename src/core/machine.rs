@@ -314,10 +314,14 @@ impl Machine {
 
     fn pay_debts(&mut self, now: Now, to: NodeId) {
         for debt in std::mem::take(&mut self.nodes[to].debts) {
-            match self.user_of(&debt) {
-                Some(lease) => self.leases[lease].inherit(to),
-                None => drop(self.release_on(now, to, debt, None)),
-            }
+            self.pay(now, to, debt);
+        }
+    }
+
+    fn pay(&mut self, now: Now, to: NodeId, debt: Debt) {
+        match self.user_of(&debt) {
+            Some(lease) => self.leases[lease].inherit(to),
+            None => drop(self.release_on(now, to, debt, None)),
         }
     }
 
@@ -386,6 +390,17 @@ impl Machine {
             node.retry_debts_later(cx.now);
         }
         self.deliver(cx, from, pending.asker, pending.queued, reply);
+        self.pay_as_there_is_room(cx.now, from);
+    }
+
+    /// Releases that found the connection full follow as replies make room; those that a node has refused wait for their
+    /// time.
+    fn pay_as_there_is_room(&mut self, now: Now, to: NodeId) {
+        while self.nodes[to].can_pay()
+            && let Some(debt) = self.nodes[to].debts.pop_front()
+        {
+            self.pay(now, to, debt);
+        }
     }
 
     /// Brings an answer to whoever asked.

@@ -175,6 +175,8 @@ pub struct Node {
     pub parked: VecDeque<Parked>,
     /// Releases that were not confirmed on a connection that is gone.
     pub debts: VecDeque<Debt>,
+    /// Releases owed beyond the limit since the last look for void ones.
+    owed_since_look: usize,
     /// Releases of callers' tokens that the server may still execute, oldest first.
     strays: VecDeque<Stray>,
     /// When a connection could last not be made, on the wait clock.
@@ -205,6 +207,7 @@ impl Node {
             unsent: 0,
             parked: VecDeque::new(),
             debts: VecDeque::new(),
+            owed_since_look: 0,
             strays: VecDeque::new(),
             dial_failed_mono_ns: None,
             debts_due_mono_ns: NEVER,
@@ -331,12 +334,26 @@ impl Node {
         (in_flight, std::mem::take(&mut self.parked))
     }
 
-    /// Remembers a release until it can be sent again.
+    /// Remembers a release until it can be sent again. Beyond the limit the oldest is forgotten: its key is the first to
+    /// expire, more or less, and expires without it.
     pub fn owe(&mut self, now: Now, debt: Debt) {
         if self.debts.len() >= OBLIGATIONS_MAX {
-            self.forget_void_debts(now);
+            // Not each time: that would look at all of them for each.
+            self.owed_since_look += 1;
+            if self.owed_since_look > OBLIGATIONS_MAX / 16 {
+                self.owed_since_look = 0;
+                self.forget_void_debts(now);
+            }
+            let too_many = (self.debts.len() + 1).saturating_sub(OBLIGATIONS_MAX);
+            self.debts.drain(..too_many);
         }
         self.debts.push_back(debt);
+    }
+
+    /// A release that is owed can be sent now: there is room, and the node has refused none a moment ago.
+    #[must_use]
+    pub fn can_pay(&self) -> bool {
+        self.link == Link::Up && self.debts_due_mono_ns == NEVER && self.in_flight.len() < IN_FLIGHT_MAX / 2
     }
 
     /// Drops the debts whose keys cannot exist any more.

@@ -1,7 +1,7 @@
 //! More than may wait for a connection that is being made.
 
 use super::config::Config;
-use super::node::PARKED_MAX;
+use super::node::{IN_FLIGHT_MAX, OBLIGATIONS_MAX, PARKED_MAX};
 use super::operation::{Input, OpKey, Operation};
 use super::report::{Outcome, Status};
 use super::request::{Bytes, FaultKind, Reply, Request};
@@ -51,4 +51,29 @@ fn a_release_that_may_not_wait_with_the_others_is_owed_and_goes_first() {
     script.up(0, "process 0", 86_400, 0);
     assert!(matches!(script.asked[0].front(), Some(Request::Release { .. })));
     assert_eq!(script.asked[0].len(), 1 + PARKED_MAX, "and then the others");
+}
+
+#[test]
+fn releases_that_found_the_connection_full_follow_as_replies_make_room() {
+    let mut script = Scripted::connected(Config::new(3));
+    let unlock = || Operation::UnlockToken { key: Bytes::from(&b"r"[..]), token: Bytes::from(&b"t"[..]) };
+    let more = 1_000;
+    (0..IN_FLIGHT_MAX + more).for_each(|_| _ = script.submit(unlock()));
+    assert_eq!(script.machine.stats().nodes[0].debts, more as u64);
+    for _ in 0..IN_FLIGHT_MAX + more {
+        script.reply(0, Reply::Done);
+    }
+    assert_eq!(script.machine.stats().nodes[0].debts, 0);
+    assert!(script.asked[0].is_empty());
+}
+
+#[test]
+fn no_more_releases_are_owed_than_the_limit_says() {
+    let mut script = Scripted::connected(Config::new(3));
+    script.down(0);
+    for number in 0..(OBLIGATIONS_MAX + PARKED_MAX) as u64 + 5_000 {
+        let (key, token) = (Bytes::from(&number.to_be_bytes()[..]), Bytes::from(&b"t"[..]));
+        script.submit(Operation::UnlockToken { key, token });
+    }
+    assert_eq!(script.machine.stats().nodes[0].debts, OBLIGATIONS_MAX as u64);
 }

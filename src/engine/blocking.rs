@@ -78,7 +78,7 @@ impl Shared {
             return Ok((state, false));
         }
         let mut set = state.poll_set(Some(PollFd::new(self.kick.fd(), Interest::READ)));
-        let until_mono_ns = state.next_deadline().unwrap_or(u64::MAX);
+        let until_mono_ns = if state.has_unread() { 0 } else { state.next_deadline().unwrap_or(u64::MAX) };
         state.handover.leader_sleeps(LeaderSleep { until_mono_ns, poll_set: set.generation });
         self.leave_unsent(state);
         let polled = self.poll(&mut set.fds, now, until_mono_ns);

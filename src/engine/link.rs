@@ -15,7 +15,8 @@ use crate::redis::handshake::{Handshake, Identity, Login};
 /// Most bytes that wait to be sent to one node. A node that takes none for so long is given up.
 const OUTGOING_BYTES_MAX: usize = 64 << 20;
 
-/// Pause after the first failed dial; doubled after each further one up to the maximum.
+/// Pause after the first failed dial, doubled after each further one up to the maximum; and the shortest time from one dial
+/// to the next.
 const REST_MIN_MS: u64 = 10;
 const REST_MAX_MS: u64 = 1_000;
 
@@ -61,6 +62,8 @@ pub(crate) struct Link {
     failures: u32,
     /// The connection has answered a request: whoever cut it, the server was not what failed.
     was_of_use: bool,
+    /// When the last dial began, on the wait clock.
+    dialled_mono_ns: u64,
     poll_set: u64,
     /// What the event loop's epoll set knows of this connection.
     registration: Option<(RawFd, Interest)>,
@@ -85,6 +88,7 @@ impl Link {
             abandoned: None,
             failures: 0,
             was_of_use: false,
+            dialled_mono_ns: 0,
             poll_set: 0,
             registration: None,
             epoll: None,
@@ -105,6 +109,7 @@ impl Link {
             Phase::Resting { until_mono_ns } if now.mono_ns < *until_mono_ns => None,
             Phase::Resting { .. } => {
                 let stream = Stream::dial(&self.endpoint);
+                self.dialled_mono_ns = now.mono_ns;
                 self.enter(Phase::Dialing { stream, since_mono_ns: now.mono_ns });
                 Some(Event::Dialing)
             }
@@ -132,9 +137,11 @@ impl Link {
                 is_overdue(*since_mono_ns).then(|| self.too_slow(now, "logging in"))
             }
             Phase::Ready { stream, .. } => {
-                let had_rest = stream.wants_write();
-                let driven = if had_rest { stream.drive() } else { Ok(Progress::Open) };
-                self.poll_set += u64::from(had_rest);
+                let driven = if stream.wants_write() { stream.drive() } else { Ok(Progress::Open) };
+                let is_blocked = self.sent < self.outgoing.len() || stream.wants_write();
+                if std::mem::replace(&mut self.is_blocked, is_blocked) != is_blocked {
+                    self.poll_set += 1;
+                }
                 driven.err().map(|fault| self.fail(now, fault))
             }
         }
@@ -210,13 +217,17 @@ impl Link {
 
     /// That frame has been understood.
     pub(crate) fn consume(&mut self, frame_end: usize) {
-        self.was_of_use |= matches!(self.phase, Phase::Ready { .. });
         self.consumed = frame_end;
         self.cutter = Cutter::new();
         if self.consumed == self.incoming.len() {
             reset(&mut self.incoming);
             self.consumed = 0;
         }
+    }
+
+    /// A frame was the answer to a request, and not a push that nobody asked for.
+    pub(crate) fn answered(&mut self) {
+        self.was_of_use = true;
     }
 
     /// Queues a request. It leaves with the next flush.
@@ -360,7 +371,9 @@ impl Link {
         self.incoming.clear();
         self.consumed = 0;
         self.cutter = Cutter::new();
-        self.enter(Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms) });
+        // However useful it was: a server that closes again and again is not dialled more often than this.
+        let least_mono_ns = self.dialled_mono_ns.saturating_add(REST_MIN_MS * NS_PER_MS);
+        self.enter(Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms).max(least_mono_ns) });
     }
 
     /// The connection failed.

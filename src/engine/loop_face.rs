@@ -153,7 +153,6 @@ impl State {
             face.timer.drain();
             self.queue.timer_mono_ns = None;
         }
-        self.has_unread = false;
         self.turn(now);
         self.queue.show();
     }
@@ -180,6 +179,6 @@ impl State {
 
     /// Whether the event loop has something to do at once.
     pub(crate) fn has_events(&self) -> bool {
-        !self.queue.is_empty() || self.has_unread || self.links.iter().any(Link::has_new_outgoing)
+        !self.queue.is_empty() || self.has_unread() || self.links.iter().any(Link::has_new_outgoing)
     }
 }

@@ -7,6 +7,7 @@ use slotmap::SecondaryMap;
 use crate::core::config::Config;
 use crate::core::machine::{Context, Machine};
 use crate::core::operation::{Completion, Input, LeaseKey, OpKey, Operation, Output};
+use crate::core::quorum::NodeSet;
 use crate::core::report::{Failure, Status};
 use crate::core::request::{Fault, NodeId};
 use crate::core::time::Now;
@@ -68,8 +69,8 @@ pub(crate) struct State {
     /// How often in a row the sending was left to the next thread.
     pub(crate) deferrals: u32,
     pub(crate) is_closed: bool,
-    /// A node had more to say than one turn allows.
-    pub(super) has_unread: bool,
+    /// Nodes that had more to say than one turn allows: no descriptor becomes readable for what a TLS session holds.
+    unread: NodeSet,
     pub(super) queue: EventQueue,
     pub(super) links: Vec<Link>,
     spare_poll_set: PollSet,
@@ -89,7 +90,7 @@ impl State {
             looked_mono_ns: 0,
             deferrals: 0,
             is_closed: false,
-            has_unread: false,
+            unread: NodeSet::default(),
             queue: EventQueue::default(),
             links,
             spare_poll_set: PollSet::default(),
@@ -234,11 +235,17 @@ impl State {
     /// Reads and advances what is ready.
     fn take_in(&mut self, now: Now, set: &PollSet) {
         self.looked_mono_ns = now.mono_ns;
+        let unread = std::mem::take(&mut self.unread);
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
-            if fd.is_readable() || fd.is_writable() {
+            if fd.is_readable() || fd.is_writable() || unread.contains(node) {
                 self.advance(now, node);
             }
         }
+    }
+
+    /// Whether something has arrived that was not read yet: nobody may sleep.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.len() > 0
     }
 
     /// One turn of the event loop: one look at the sockets, then what was submitted and what follows from the replies
@@ -269,8 +276,9 @@ impl State {
     /// had arrived by `now` must count.
     fn look_again(&mut self, now: Now) {
         let set = self.ready_now();
+        let unread = std::mem::take(&mut self.unread);
         for (&node, fd) in set.nodes.iter().zip(&set.fds) {
-            if fd.is_readable() {
+            if fd.is_readable() || unread.contains(node) {
                 self.read(now, node);
             }
         }
@@ -306,7 +314,7 @@ impl State {
                 Err(fault) => return self.node_failed(now, node, fault),
             }
         }
-        self.has_unread = true;
+        self.unread.insert(node);
     }
 
     /// Understands the complete frames that have arrived.
@@ -322,7 +330,10 @@ impl State {
             let incoming = classify(self.machine.awaited(node), link.frame(frame_end))?;
             link.consume(frame_end);
             match incoming {
-                Incoming::Reply(reply) => self.step(now, Input::Reply { node, reply }),
+                Incoming::Reply(reply) => {
+                    self.links[node].answered();
+                    self.step(now, Input::Reply { node, reply });
+                }
                 Incoming::Push(pushes) => {
                     for push in pushes {
                         self.step(now, Input::Push { node, push });

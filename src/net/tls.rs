@@ -140,6 +140,9 @@ fn no_pem(what: &str, path: &Path, error: &pem::Error) -> String {
     format!("cannot read {what} {}: {why}", path.display())
 }
 
+/// Receipts of at most [`READ_MAX_BYTES`] from the socket in one [`TlsSession::read`].
+const RECEIPTS_MAX: u32 = 4;
+
 /// The TLS side of one connection.
 pub(super) struct TlsSession {
     connection: ClientConnection,
@@ -185,6 +188,7 @@ impl TlsSession {
         let mut room = READ_MAX_BYTES;
         let mut drained = false;
         let mut ended = false;
+        let mut receipts = 0;
         loop {
             ended |= self.take_plaintext(into, &mut room);
             let appended = room < READ_MAX_BYTES;
@@ -200,6 +204,11 @@ impl TlsSession {
                 (false, _) => {}
                 (true, true) => return Ok(Read::Data { more: ended }),
                 (true, false) => return Ok(if ended { Read::Eof } else { Read::Empty }),
+            }
+            // Records may hold next to nothing, or nothing: what is counted is what was received.
+            receipts += 1;
+            if receipts > RECEIPTS_MAX {
+                return Ok(Read::Data { more: true });
             }
             match self.receive(socket) {
                 Ok(Received::Nothing) => drained = true,

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::locking::{calls, up_count};
-use crate::support::{Cluster, resource, wait_for};
+use crate::support::{Cluster, Node, resource, wait_for};
 use redlock::core::report::{Outcome, Status};
 use redlock::engine::{Error, Lease, LockRequest, Options, Redlock, RestartGuard};
 
@@ -110,6 +110,9 @@ fn tokens_grow_while_one_node_after_the_other_loses_its_counter() {
     let mut last = 0;
     for round in 0..60 {
         next(&handles[round % 2], &name, &mut last);
+        // Only one loses it: a straggler that has not counted yet would be the second.
+        let has_counted = |node: &Node| node.cli(&["GET", &counter_key(&name)]).parse().is_ok_and(|at: u64| at >= last);
+        assert!(wait_for(Duration::from_secs(5), || cluster.iter().all(has_counted)));
         cluster[round % 3].cli(&["DEL", &counter_key(&name)]);
     }
 }
