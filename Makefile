@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build cli demo test lint test-header test-rust test-c test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: all build header cli demo test lint test-header test-rust test-c test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -36,6 +36,9 @@ help: ## this list
 build: ## the shared and the static library, and include/redlock.h
 	$(CARGO) build --release --lib $(CARGO_FLAGS)
 	@ln -sf libredlock.so $(RELEASE)/libredlock.so.$(SOVERSION)
+
+header: ## include/redlock.h and include/redlock.json, from src/ffi
+	@REDLOCK_WRITE_HEADER=1 $(CARGO) test --quiet --test project the_header_and_its_description
 
 cli: ## the command redlock, into target/release/redlock
 	$(CARGO) build --release -p redlock-cli $(CARGO_FLAGS)

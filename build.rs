@@ -1,9 +1,12 @@
-//! Generates `include/redlock.h` from `src/ffi` and gives the shared library its name.
+//! Generates the C header and its description from `src/ffi`, and gives the shared library its name.
 //!
 //! The header is meant to be read from top to bottom: what the library is, the types, then one section per noun with
 //! its constants and functions. cbindgen alone writes all constants, then all types by name, then all functions, so it
 //! is asked for the pieces, file by file, and the pieces are put in the order of [`SECTIONS`]. The introduction of
 //! each section is the `//!` text of its file.
+
+#[path = "build/description.rs"]
+mod description;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -31,12 +34,16 @@ const SECTIONS: [&str; 15] = [
 ];
 
 fn main() {
-    for input in ["build.rs", "cbindgen.toml", "src/ffi", "include/redlock.h"] {
+    for input in ["build.rs", "build", "cbindgen.toml", "src/ffi"] {
         println!("cargo::rerun-if-changed={input}");
     }
     name_shared_library();
     match header() {
-        Ok(text) => publish(&text),
+        Ok(text) => {
+            let description = description::description(&text, &var("CARGO_PKG_VERSION"));
+            publish("redlock.h", &text);
+            publish("redlock.json", &description);
+        }
         // rustc is about to say it better.
         Err(cbindgen::Error::ParseSyntaxError { .. }) => {}
         Err(error) => panic!("include/redlock.h: {error}"),
@@ -52,22 +59,15 @@ fn name_shared_library() {
     }
 }
 
-/// Writes the header where the tests compare it and, if it changed, where it is committed.
-fn publish(text: &str) {
-    fs::write(Path::new(&var("OUT_DIR")).join("redlock.h"), text).expect("OUT_DIR is writable");
-    let committed = Path::new("include/redlock.h");
-    if fs::read_to_string(committed).is_ok_and(|old| old == text) {
-        return;
-    }
-    let written = fs::create_dir_all("include").and_then(|()| fs::write(committed, text));
-    if let Err(error) = written {
-        println!("cargo::warning=include/redlock.h is out of date and cannot be written: {error}");
-    }
+/// Writes what the tests compare with the committed file; `make header` updates that one. A build changes no file of the
+/// sources, which may belong to somebody who only depends on this crate.
+fn publish(name: &str, text: &str) {
+    fs::write(Path::new(&var("OUT_DIR")).join(name), text).expect("OUT_DIR is writable");
 }
 
 fn header() -> Result<String, cbindgen::Error> {
     let mut out = comment(&file_text("mod"));
-    out.push_str("\n// Generated from src/ffi by build.rs. Changes belong there.\n\n");
+    out.push_str("\n// Generated from src/ffi by build.rs; `make header` updates it.\n\n");
     out.push_str("#ifndef REDLOCK_H\n#define REDLOCK_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n");
     out.push_str("#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     out.push_str("// == Types\n\n");
@@ -97,16 +97,24 @@ fn pieces(section: &str, kinds: &[ItemType]) -> Result<String, cbindgen::Error> 
     if text.is_empty() {
         return Ok(String::new());
     }
-    let lines: Vec<String> = text.lines().map(parenthesised).collect();
-    Ok(lines.join("\n") + "\n\n")
+    Ok(if kinds == [ItemType::Constants] { enumerated(text) } else { format!("{text}\n\n") })
 }
 
-/// `#define X -1` as `#define X (-1)`: one operand wherever it is put.
-fn parenthesised(line: &str) -> String {
-    match line.split_once(" -") {
-        Some((define, number)) if define.starts_with("#define ") => format!("{define} (-{number})"),
-        _ => line.to_owned(),
+/// Constants as an anonymous enum, which survives the preprocessor: tools that read its output would lose macros.
+fn enumerated(defines: &str) -> String {
+    let mut out = "enum {\n".to_owned();
+    for line in defines.lines() {
+        match line.strip_prefix("#define ").and_then(|define| define.split_once(' ')) {
+            Some((name, value)) => writeln!(out, "    {name} = {value},"),
+            None if line.is_empty() => writeln!(out),
+            None => writeln!(out, "    {line}"),
+        }
+        .expect("a String grows");
     }
+    // No comma behind the last one: C++ before 2011 is not the only one that minds.
+    let last = out.rfind(',').expect("there is a constant");
+    out.replace_range(last..=last, "");
+    out + "};\n\n"
 }
 
 fn version_macros() -> String {

@@ -3,23 +3,38 @@
 // A lock is a lease: a key that a majority of N independent Redis masters hold for ttl_ms milliseconds,
 // usable until a moment that this library computes on this machine's clock. The smallest program:
 //
-//     redlock_t *rl = NULL; redlock_lease_t *lease = NULL; redlock_error_t *err = NULL;
-//     const char *nodes[] = { "redis://127.0.0.1:7001", "redis://127.0.0.1:7002", "redis://127.0.0.1:7003" };
-//     if (redlock_new(nodes, 3, NULL, &rl, &err) != REDLOCK_OK) { fprintf(stderr, "%s\n", redlock_error_message(err)); return 1; }
+//     redlock_t *rl = NULL;
+//     redlock_lease_t *lease = NULL;
+//     redlock_error_t *err = NULL;
+//     const char *nodes[] = {
+//         "redis://127.0.0.1:7001",
+//         "redis://127.0.0.1:7002",
+//         "redis://127.0.0.1:7003",
+//     };
+//
+//     if (redlock_new(nodes, 3, NULL, &rl, &err) != REDLOCK_OK) {
+//         fprintf(stderr, "%s\n", redlock_error_message(err));
+//         redlock_error_free(err);
+//         return 1;
+//     }
 //     if (redlock_lock(rl, "orders/42", 10000 /* ttl_ms */, 5000 /* wait_ms */, &lease, &err) == REDLOCK_OK) {
-//         ship_order(42);                              /* check redlock_lease_remaining_ms(lease) in long work */
+//         ship_order(42); /* check redlock_lease_remaining_ms(lease) in long work */
 //         redlock_unlock(lease, NULL);
 //         redlock_lease_free(lease);
+//     } else {
+//         fprintf(stderr, "%s\n", redlock_error_message(err));
+//         redlock_error_free(err);
 //     }
 //     redlock_free(rl);
 //
-// Compile with `pkg-config --cflags --libs redlock`, or with -lredlock.
+// Compile with `pkg-config --cflags --libs redlock`, or with -lredlock. Programs that load the library at run time open
+// `libredlock.so.0`. It exists for Linux only. include/redlock.json describes the same interface for programs.
 //
 // == What a lease promises
 //
 // While a lease is held and its time is not over, no other client that follows the same rules gets the same
 // lock, as long as
-//   - of the h servers that hold it (redlock_lease_node_count_held()) fewer than h − ⌊(N−1)/2⌋ lose
+//   - of the h nodes that hold it (redlock_lease_node_count_held()) fewer than h - (N-1)/2, rounded down, lose
 //     their state or have their clock stepped: fewer than a quorum (N/2 + 1) when all N hold it,
 //   - the rates of all clocks stay within the drift that was configured, and
 //   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
@@ -30,8 +45,8 @@
 //
 // All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 // ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
-// timeout means "maybe locked": at worst nobody gets the lock for one ttl. A holder that dies costs its ttl.
-// Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
+// timeout means "maybe locked": in the worst case the resource stays locked until the TTL expires. If a holder crashes,
+// the lock stays taken until its TTL expires. Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
 // its own process holds waits for it like anybody else.
 //
 // == Objects
@@ -60,8 +75,8 @@
 // success only, and are untouched on failure.
 //
 // NULL where it is not allowed, or a number out of its range, is REDLOCK_E_INVALID. Getters have no status:
-// each says what it answers to NULL. A defect in the library never ends the process: it is
-// REDLOCK_E_INTERNAL, and from then on everything that is asked of the same handle or its leases, too.
+// each says what it returns for NULL. A bug in the library never ends the process: the call returns
+// REDLOCK_E_INTERNAL, and so does every later call on the same handle and its leases.
 //
 // == Threads
 //
@@ -69,6 +84,10 @@
 // the call changes nothing; a parameter without `const` must not be in use elsewhere. There is no global and
 // no per-thread state. Handles and leases may be used by all threads at once; one handle per process is
 // enough for any number of them, and keeps one connection to each node.
+//
+// Nothing here calls back into the program. Functions never wait for a node, a timer or another thread's wait, except
+// those whose comment says `Waits:` and for how long at most; runtimes with a global lock release it around these. No
+// lock of the library is held while a call waits.
 //
 // == Time
 //
@@ -78,19 +97,25 @@
 //
 // == Fork and signals
 //
-// After fork() the handles and leases of the parent answer REDLOCK_E_FORKED in the child, where freeing them
+// After fork() the handles and leases of the parent return REDLOCK_E_FORKED in the child, where freeing them
 // only closes descriptors: make a new handle there. The library raises no SIGPIPE, installs no signal handler
-// and opens every descriptor close-on-exec. A signal handler that runs during a wait ends it with
-// REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind. So the
-// handler itself need not call anything, and must not: no function here is async-signal-safe, redlock_cancel()
-// included. It sets a flag of the program's, which is read once the wait has returned. A signal that another thread
-// handles ends nothing; such a program waits for signals in a thread of its own (sigwait, signalfd), which may call
-// redlock_cancel().
+// and opens every descriptor close-on-exec.
+//
+// A signal handler that runs in a thread that waits ends the wait with REDLOCK_E_INTERRUPTED, unless
+// redlock_options_set_interruptible() says otherwise; no key is left behind. During such a wait the thread holds signals
+// back except while it sleeps, so that none goes unnoticed. An interrupted wait loses its place among the callers of the
+// same handle. Of the functions here only redlock_canceller_cancel() and redlock_canceller_is_cancelled() are
+// async-signal-safe: a handler either sets a flag of the program's, or cancels. A signal that another thread handles ends
+// nothing. Runtimes that use signals for themselves (Go, profilers, terminals that resize) set interruptible to 0 and use
+// cancellers.
+//
+// In languages where an exception may strike between the return of a function and the assignment of its result, set the
+// out pointer to NULL before the call and read it in `finally` or `ensure`.
 //
 // The library has no threads of its own, with two exceptions, in which all signals are blocked: while a host name is
-// looked up, and from the first lease that extends itself in a blocking call to redlock_free().
+// looked up, and from the first lease that extends itself in a blocking call until redlock_close() or redlock_free().
 
-// Generated from src/ffi by build.rs. Changes belong there.
+// Generated from src/ffi by build.rs; `make header` updates it.
 
 #ifndef REDLOCK_H
 #define REDLOCK_H
@@ -104,7 +129,7 @@ extern "C" {
 
 // == Types
 
-/// What a call came to: REDLOCK_OK or one of the REDLOCK_E_ values.
+/// The result of a call: REDLOCK_OK or one of the REDLOCK_E_ values.
 typedef int32_t redlock_status_t;
 
 /// A handle: the connections to a set of nodes, and everything that is under way on them.
@@ -176,41 +201,43 @@ typedef struct redlock_stats_t redlock_stats_t;
 //
 // The numbers are never reused. New ones may be added: treat an unknown negative number as a failure.
 
-/// Done.
-#define REDLOCK_OK 0
+enum {
+    /// Done.
+    REDLOCK_OK = 0,
 
-/// Somebody else holds the lock, or it was granted too late to be of use.
-#define REDLOCK_E_NOT_ACQUIRED (-1)
+    /// Somebody else holds the lock, or it was granted too late to be of use.
+    REDLOCK_E_NOT_ACQUIRED = -1,
 
-/// So many nodes failed or timed out that the others are no quorum.
-#define REDLOCK_E_NO_QUORUM (-2)
+    /// Too many nodes failed to form a quorum.
+    REDLOCK_E_NO_QUORUM = -2,
 
-/// The lease is over: expired, deleted, or never this token's. Stop the work that it protected.
-#define REDLOCK_E_LOST (-3)
+    /// The lease is over: expired, deleted, or never this token's. Stop the work that it protected.
+    REDLOCK_E_LOST = -3,
 
-/// redlock_cancel() ended the operation.
-#define REDLOCK_E_CANCELLED (-4)
+    /// redlock_cancel() or a canceller ended the operation.
+    REDLOCK_E_CANCELLED = -4,
 
-/// A signal ended the wait.
-#define REDLOCK_E_INTERRUPTED (-5)
+    /// A signal ended the wait.
+    REDLOCK_E_INTERRUPTED = -5,
 
-/// An argument is NULL or out of its range.
-#define REDLOCK_E_INVALID (-6)
+    /// An argument is NULL or out of its range.
+    REDLOCK_E_INVALID = -6,
 
-/// Something that only a person can cure: a malformed URL, a wrong password, missing rights on the servers.
-#define REDLOCK_E_CONFIG (-7)
+    /// Requires operator intervention: a malformed URL, a wrong password, missing permissions on the nodes.
+    REDLOCK_E_CONFIG = -7,
 
-/// The handle belongs to the parent process.
-#define REDLOCK_E_FORKED (-8)
+    /// The handle belongs to the parent process.
+    REDLOCK_E_FORKED = -8,
 
-/// The request may or may not have been applied.
-#define REDLOCK_E_UNKNOWN (-9)
+    /// The request may or may not have been applied.
+    REDLOCK_E_UNKNOWN = -9,
 
-/// The handle was freed: before the call, for a lease, or during it.
-#define REDLOCK_E_CLOSED (-10)
+    /// The handle is closed: redlock_close() or redlock_free() was called, before the call or during it.
+    REDLOCK_E_CLOSED = -10,
 
-/// A defect in this library. The handle answers this to everything from now on.
-#define REDLOCK_E_INTERNAL (-11)
+    /// A bug in libredlock. Every later call on this handle returns the same status.
+    REDLOCK_E_INTERNAL = -11
+};
 
 /// An English phrase for a status, such as "not acquired". Never NULL; "unknown status" for other numbers. The
 /// text is static. redlock_error_message() says more. Any thread. Since 0.1.0.
@@ -301,7 +328,8 @@ const char *redlock_node_url(const redlock_t *rl, size_t node);
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_E_NOT_ACQUIRED if somebody else held it to the end, REDLOCK_E_NO_QUORUM if too few nodes answered.
-/// On failure no key of ours is left on any node that can be told so. Since 0.1.0.
+/// On failure no key of ours is left on any node that can be told so. Waits: at most wait_ms and a node
+/// timeout. Since 0.1.0.
 redlock_status_t redlock_lock(const redlock_t *rl,
                               const char *resource,
                               uint64_t ttl_ms,
@@ -323,7 +351,7 @@ redlock_status_t redlock_lock_bytes(const redlock_t *rl,
 ///
 /// request: not NULL; not changed, and may be used again, also by several threads at once.
 /// lease: receives the lease, to be freed with redlock_lease_free(). Not NULL.
-/// error: NULL if no details are wanted. Since 0.1.0.
+/// error: NULL if no details are wanted. Waits: at most the wait_ms of the request and a node timeout. Since 0.1.0.
 redlock_status_t redlock_lock_request(const redlock_t *rl,
                                       const redlock_request_t *request,
                                       redlock_lease_t **lease,
@@ -350,15 +378,17 @@ redlock_status_t redlock_cancel_count(const redlock_t *rl, uint64_t tag, size_t 
 // A lock that was taken. Its time runs on this machine's clock, on which the library counts what it knows of
 // the nodes: redlock_lease_remaining_ms() is the one question to ask before touching what the lock protects.
 
-/// redlock_lease_state(): the lock is ours, as far as is known.
-#define REDLOCK_LEASE_HELD 1
+enum {
+    /// redlock_lease_state(): the lock is ours, as far as is known.
+    REDLOCK_LEASE_HELD = 1,
 
-/// redlock_lease_state(): the lease is over without having been released: expired, deleted, or lost with its
-/// nodes.
-#define REDLOCK_LEASE_LOST 2
+    /// redlock_lease_state(): the lease is over without having been released: expired, deleted, or lost with its
+    /// nodes.
+    REDLOCK_LEASE_LOST = 2,
 
-/// redlock_lease_state(): it was unlocked.
-#define REDLOCK_LEASE_RELEASED 3
+    /// redlock_lease_state(): it was unlocked.
+    REDLOCK_LEASE_RELEASED = 3
+};
 
 /// Releases the lock. The lease stays to be asked, and is over whatever this returns.
 ///
@@ -366,9 +396,9 @@ redlock_status_t redlock_cancel_count(const redlock_t *rl, uint64_t tag, size_t 
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
-/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out,
+/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N - q nodes failed or timed out,
 /// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
-/// with its time. Since 0.1.0.
+/// with its time. Waits: at most a node timeout. Since 0.1.0.
 redlock_status_t redlock_unlock(const redlock_lease_t *lease, redlock_error_t **error);
 
 /// Releases the lock and does not wait: the release is handed to the kernel, or follows as soon as a node can be reached.
@@ -388,7 +418,9 @@ redlock_status_t redlock_unlock_nowait(const redlock_lease_t *lease);
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed it. REDLOCK_E_LOST if the lease is over. After any other failure
-/// the lease goes on for what redlock_lease_remaining_ms() says, and this may be called again. Since 0.1.0.
+/// the lease goes on for what redlock_lease_remaining_ms() says, and this may be called again. A lease
+/// whose confirmed keys fell below a quorum has ended, although nodes that have not answered yet may have the key:
+/// another client may have held the lock in between. Waits: at most a node timeout. Since 0.1.0.
 redlock_status_t redlock_extend(const redlock_lease_t *lease, uint64_t ttl_ms, redlock_error_t **error);
 
 /// The token that makes the lock ours, to be handed to redlock_unlock_token() in another process. Borrowed from
@@ -439,7 +471,7 @@ size_t redlock_lease_node_count_held(const redlock_lease_t *lease);
 ///
 /// REDLOCK_OK if it is still held after that time. REDLOCK_E_LOST as soon as it is over, also where lease was released.
 /// REDLOCK_E_INTERRUPTED, REDLOCK_E_CLOSED, REDLOCK_E_FORKED, REDLOCK_E_INVALID say nothing about the lease: look at
-/// redlock_lease_state(). Since 0.1.0.
+/// redlock_lease_state(). Waits: at most timeout_ms. Since 0.1.0.
 redlock_status_t redlock_lease_wait_lost(const redlock_lease_t *lease, int64_t timeout_ms);
 
 /// redlock_lease_wait_lost() that a canceller ends with REDLOCK_E_CANCELLED, which says nothing about the lease either.
@@ -466,14 +498,14 @@ void redlock_lease_free(redlock_lease_t *lease);
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's,
-/// REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
-/// mixed reasons. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if more than N - q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
+/// mixed reasons. Waits: at most a node timeout. Since 0.1.0.
 redlock_status_t redlock_unlock_token(const redlock_t *rl,
                                       const char *resource,
                                       const char *token,
                                       redlock_error_t **error);
 
-/// redlock_unlock_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+/// redlock_unlock_token() for any bytes. NULL is allowed only for no bytes. Waits: at most a node timeout. Since 0.1.0.
 redlock_status_t redlock_unlock_token_bytes(const redlock_t *rl,
                                             const void *resource,
                                             size_t resource_len,
@@ -500,14 +532,15 @@ redlock_status_t redlock_unlock_token_nowait_bytes(const redlock_t *rl,
 /// ttl_ms: at least 1.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK if a quorum of nodes confirmed it, REDLOCK_E_LOST if the lock was not this token's. Since 0.1.0.
+/// REDLOCK_OK if a quorum of nodes confirmed it, REDLOCK_E_LOST if the lock was not this token's. Waits: at most
+/// a node timeout. Since 0.1.0.
 redlock_status_t redlock_extend_token(const redlock_t *rl,
                                       const char *resource,
                                       const char *token,
                                       uint64_t ttl_ms,
                                       redlock_error_t **error);
 
-/// redlock_extend_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+/// redlock_extend_token() for any bytes. NULL is allowed only for no bytes. Waits: at most a node timeout. Since 0.1.0.
 redlock_status_t redlock_extend_token_bytes(const redlock_t *rl,
                                             const void *resource,
                                             size_t resource_len,
@@ -521,11 +554,13 @@ redlock_status_t redlock_extend_token_bytes(const redlock_t *rl,
 // A lock with everything that can be asked for: for redlock_lock_request(). The setters copy what they are given,
 // and on REDLOCK_E_INVALID leave the request as it was. The request itself must not be NULL.
 
-/// wait_ms, timeout_ms, retries and retry_count: without limit.
-#define REDLOCK_NO_LIMIT (-1)
+enum {
+    /// wait_ms, timeout_ms, retries and retry_count: without limit.
+    REDLOCK_NO_LIMIT = -1,
 
-/// redlock_request_set_retries(): as often as the options of the handle say.
-#define REDLOCK_RETRIES_OF_HANDLE (-2)
+    /// redlock_request_set_retries(): as often as the options of the handle say.
+    REDLOCK_RETRIES_OF_HANDLE = -2
+};
 
 /// A new request: one attempt, no resource and no ttl yet, which both must be set. Never NULL, except after a
 /// defect in the library. Since 0.1.0.
@@ -648,27 +683,29 @@ void redlock_canceller_free(redlock_canceller_t *canceller);
 // REDLOCK_E_INVALID leaves the options as they were. The options themselves must not be NULL; strings are copied,
 // and NULL unsets them. What belongs together (a certificate and its key) is checked by redlock_new().
 
-/// redlock_options_set_protocol(): RESP3 where the server has it, else RESP2. The default.
-#define REDLOCK_PROTOCOL_AUTO 0
+enum {
+    /// redlock_options_set_protocol(): RESP3 where the server has it, else RESP2. The default.
+    REDLOCK_PROTOCOL_AUTO = 0,
 
-/// redlock_options_set_protocol(): RESP2. Waiters are not woken by servers then.
-#define REDLOCK_PROTOCOL_RESP2 2
+    /// redlock_options_set_protocol(): RESP2. Waiters are not woken by servers then.
+    REDLOCK_PROTOCOL_RESP2 = 2,
 
-/// redlock_options_set_protocol(): RESP3, and a server without it is an error.
-#define REDLOCK_PROTOCOL_RESP3 3
+    /// redlock_options_set_protocol(): RESP3, and a server without it is an error.
+    REDLOCK_PROTOCOL_RESP3 = 3,
 
-/// redlock_options_set_restart_guard(): a restarted node votes at once.
-#define REDLOCK_GUARD_OFF 0
+    /// redlock_options_set_restart_guard(): a restarted node votes at once.
+    REDLOCK_GUARD_OFF = 0,
 
-/// redlock_options_set_restart_guard(): a node that restarts while this handle knows it does not vote before
-/// all leases that it may have forgotten are over. A handle made after the restart does not know of it. The
-/// default.
-#define REDLOCK_GUARD_SEEN 1
+    /// redlock_options_set_restart_guard(): a node that restarts while this handle knows it does not vote before
+    /// all leases that it may have forgotten are over. A handle made after the restart does not know of it. The
+    /// default.
+    REDLOCK_GUARD_SEEN = 1,
 
-/// redlock_options_set_restart_guard(): a node votes only when it has certainly been running for max_ttl_ms:
-/// this handle has known it for so long, or it says so and its clock agrees with a quorum of clocks to 500 ms. A
-/// node whose maxmemory-policy evicts keys, or that hides INFO, is refused. Needs max_ttl_ms.
-#define REDLOCK_GUARD_STRICT 2
+    /// redlock_options_set_restart_guard(): a node votes only when it has certainly been running for max_ttl_ms:
+    /// this handle has known it for so long, or it says so and its clock agrees with a quorum of clocks to 500 ms. A
+    /// node whose maxmemory-policy evicts keys, or that hides INFO, is refused. Needs max_ttl_ms.
+    REDLOCK_GUARD_STRICT = 2
+};
 
 /// New options, all at their defaults. Never NULL, except after a defect in the library. Since 0.1.0.
 redlock_options_t *redlock_options_new(void);
@@ -734,7 +771,7 @@ redlock_status_t redlock_options_set_wake(redlock_options_t *options, int32_t wa
 redlock_status_t redlock_options_set_spin_us(redlock_options_t *options, uint32_t spin_us);
 
 /// 1: a signal handler that runs during a wait ends it with REDLOCK_E_INTERRUPTED (the default). 0: waits go
-/// on. Since 0.1.0.
+/// on; for runtimes that use signals for themselves, such as Go. Since 0.1.0.
 redlock_status_t redlock_options_set_interruptible(redlock_options_t *options, int32_t interruptible);
 
 /// A file with the certificates, in PEM, that a server's must go back to. NULL for those of the system (the
@@ -811,38 +848,40 @@ int64_t redlock_error_node_remaining_ms(const redlock_error_t *error, size_t nod
 //
 // What one node contributed to an operation that failed, or to an inspection. New numbers may be added.
 
-/// There is no such node.
-#define REDLOCK_NODE_NONE (-1)
+enum {
+    /// There is no such node.
+    REDLOCK_NODE_NONE = -1,
 
-/// It did what was asked.
-#define REDLOCK_NODE_DONE 0
+    /// It did what was asked.
+    REDLOCK_NODE_DONE = 0,
 
-/// Another token holds the key there.
-#define REDLOCK_NODE_HELD 1
+    /// Another token holds the key there.
+    REDLOCK_NODE_HELD = 1,
 
-/// The key is absent there or another's.
-#define REDLOCK_NODE_NOT_MINE 2
+    /// The key is absent there or another's.
+    REDLOCK_NODE_NOT_MINE = 2,
 
-/// The operation was decided before this node answered.
-#define REDLOCK_NODE_NOT_AWAITED 3
+    /// The operation was decided before this node answered.
+    REDLOCK_NODE_NOT_AWAITED = 3,
 
-/// It answered, but came back empty so recently that its vote does not count yet.
-#define REDLOCK_NODE_GUARDED 4
+    /// It answered, but came back empty so recently that its vote does not count yet.
+    REDLOCK_NODE_GUARDED = 4,
 
-/// It answered with an error that time may cure (LOADING, READONLY, OOM, ...).
-#define REDLOCK_NODE_REFUSED 5
+    /// It answered with an error that time may cure (LOADING, READONLY, OOM, ...).
+    REDLOCK_NODE_REFUSED = 5,
 
-/// It answered with an error that only a person can cure (WRONGPASS, NOPERM, WRONGTYPE, ...).
-#define REDLOCK_NODE_PERMANENT 6
+    /// It answered with an error that only a person can cure (WRONGPASS, NOPERM, WRONGTYPE, ...).
+    REDLOCK_NODE_PERMANENT = 6,
 
-/// It did not answer within the node timeout.
-#define REDLOCK_NODE_TIMEOUT 7
+    /// It did not answer within the node timeout.
+    REDLOCK_NODE_TIMEOUT = 7,
 
-/// There is no connection to it.
-#define REDLOCK_NODE_UNREACHABLE 8
+    /// There is no connection to it.
+    REDLOCK_NODE_UNREACHABLE = 8,
 
-/// It does not speak the protocol of Redis.
-#define REDLOCK_NODE_PROTOCOL 9
+    /// It does not speak the protocol of Redis.
+    REDLOCK_NODE_PROTOCOL = 9
+};
 
 /// An English phrase for one of the REDLOCK_NODE_ values. Never NULL; "unknown outcome" for other numbers. The
 /// text is static. Any thread. Since 0.1.0.
@@ -859,13 +898,14 @@ const char *redlock_node_outcome_text(int32_t outcome);
 /// out: receives what they said, to be freed with redlock_inspection_free(). Not NULL.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Waits: at most
+/// a node timeout. Since 0.1.0.
 redlock_status_t redlock_inspect(const redlock_t *rl,
                                  const char *resource,
                                  redlock_inspection_t **out,
                                  redlock_error_t **error);
 
-/// redlock_inspect() for any bytes. resource: NULL is allowed only for no bytes. Since 0.1.0.
+/// redlock_inspect() for any bytes. resource: NULL is allowed only for no bytes. Waits: at most a node timeout. Since 0.1.0.
 redlock_status_t redlock_inspect_bytes(const redlock_t *rl,
                                        const void *resource,
                                        size_t resource_len,
@@ -946,6 +986,12 @@ int64_t redlock_inspection_node_remaining_ms(const redlock_inspection_t *inspect
 // Leases from redlock_submit_lock() report their loss and their automatic extensions by events. The loop must go on
 // for that: a lease that extends itself is lost when nobody calls redlock_process() for a ttl.
 //
+// redlock_next_event() hands out what was there when redlock_process() ran: what comes later belongs to the next call, so
+// that a program may submit while it fetches. The descriptor may be duplicated, made non-blocking and put into another
+// epoll set. After redlock_free() no more events can be had: whoever bridges to another runtime then fails what is pending
+// itself, and also after REDLOCK_E_FORKED or REDLOCK_E_INTERNAL from redlock_process(). No event about a lease follows
+// redlock_lease_free(), and no loss is told of a lease that was unlocked.
+//
 // Calls may come from any thread, also while others wait in the blocking functions of the same handle: both kinds
 // share connections, queues and results. Submitting from one thread wakes the loop of another. Two threads may call
 // redlock_process() and redlock_next_event() at the same time; each event goes to one of them.
@@ -962,7 +1008,7 @@ int32_t redlock_fd(const redlock_t *rl);
 /// 0.1.0.
 int64_t redlock_timeout_ms(const redlock_t *rl);
 
-/// Does what is due and never waits: sends what was submitted, reads what has arrived, minds the timers, queues
+/// Does what is due and never waits: reads what has arrived, sends what was submitted, runs expired timers, queues
 /// events. REDLOCK_OK also if nothing was due.
 ///
 /// rl: not NULL.
@@ -1069,32 +1115,34 @@ redlock_status_t redlock_submit_inspect_bytes(const redlock_t *rl,
 // What redlock_next_event() hands out. An event is of one of four kinds; the getters of the others answer as if there
 // were nothing. Numbers of kinds and of work may be added: pass over those that are unknown.
 
-/// redlock_event_kind(): a submitted operation ended. There is exactly one for each.
-#define REDLOCK_EVENT_DONE 1
+enum {
+    /// redlock_event_kind(): a submitted operation ended. There is exactly one for each.
+    REDLOCK_EVENT_DONE = 1,
 
-/// redlock_event_kind(): a lease is over without having been released; the tag is that of its redlock_submit_lock().
-/// There is one at most for each lease.
-#define REDLOCK_EVENT_LEASE_LOST 2
+    /// redlock_event_kind(): a lease is over without having been released; the tag is that of its redlock_submit_lock().
+    /// There is one at most for each lease.
+    REDLOCK_EVENT_LEASE_LOST = 2,
 
-/// redlock_event_kind(): a lease has tried to extend itself; the tag is that of its redlock_submit_lock(). The status
-/// says whether it could. After a failure it tries again while there is time. One at most for each lease waits to be
-/// fetched: a newer one takes the place of the one before.
-#define REDLOCK_EVENT_LEASE_EXTENDED 3
+    /// redlock_event_kind(): a lease has tried to extend itself; the tag is that of its redlock_submit_lock(). The status
+    /// says whether it could. After a failure it tries again while there is time. One at most for each lease waits to be
+    /// fetched: a newer one takes the place of the one before.
+    REDLOCK_EVENT_LEASE_EXTENDED = 3,
 
-/// redlock_event_kind(): a node came or went.
-#define REDLOCK_EVENT_NODE 4
+    /// redlock_event_kind(): a node connected or disconnected.
+    REDLOCK_EVENT_NODE = 4,
 
-/// redlock_event_operation(): redlock_submit_lock().
-#define REDLOCK_OPERATION_LOCK 1
+    /// redlock_event_operation(): redlock_submit_lock().
+    REDLOCK_OPERATION_LOCK = 1,
 
-/// redlock_event_operation(): redlock_submit_unlock() or redlock_submit_unlock_token().
-#define REDLOCK_OPERATION_UNLOCK 2
+    /// redlock_event_operation(): redlock_submit_unlock() or redlock_submit_unlock_token().
+    REDLOCK_OPERATION_UNLOCK = 2,
 
-/// redlock_event_operation(): redlock_submit_extend() or redlock_submit_extend_token().
-#define REDLOCK_OPERATION_EXTEND 3
+    /// redlock_event_operation(): redlock_submit_extend() or redlock_submit_extend_token().
+    REDLOCK_OPERATION_EXTEND = 3,
 
-/// redlock_event_operation(): redlock_submit_inspect().
-#define REDLOCK_OPERATION_INSPECT 4
+    /// redlock_event_operation(): redlock_submit_inspect().
+    REDLOCK_OPERATION_INSPECT = 4
+};
 
 /// One of the REDLOCK_EVENT_ values; 0 where event is NULL. Since 0.1.0.
 int32_t redlock_event_kind(const redlock_event_t *event);
@@ -1103,7 +1151,7 @@ int32_t redlock_event_kind(const redlock_event_t *event);
 /// submitted with. 0 for an event about a node, and where event is NULL. Since 0.1.0.
 uint64_t redlock_event_tag(const redlock_event_t *event);
 
-/// What the operation came to: the status that the blocking function would have returned. REDLOCK_E_LOST for
+/// The result of the operation: the status that the blocking function would have returned. REDLOCK_E_LOST for
 /// REDLOCK_EVENT_LEASE_LOST. REDLOCK_OK for an event about a node, and where event is NULL. Since 0.1.0.
 redlock_status_t redlock_event_status(const redlock_event_t *event);
 
@@ -1133,7 +1181,7 @@ redlock_lease_t *redlock_event_take_lease(redlock_event_t *event);
 /// NULL the second time, for every other event, and where event is NULL. Since 0.1.0.
 redlock_inspection_t *redlock_event_take_inspection(redlock_event_t *event);
 
-/// Which node came or went, counted from 0. -1 for other events than REDLOCK_EVENT_NODE, and where event is NULL.
+/// Which node connected or disconnected, counted from 0. -1 for other events than REDLOCK_EVENT_NODE, and where event is NULL.
 /// Since 0.1.0.
 int32_t redlock_event_node(const redlock_event_t *event);
 

@@ -50,7 +50,7 @@ pub const REDLOCK_EVENT_LEASE_LOST: i32 = 2;
 /// says whether it could. After a failure it tries again while there is time. One at most for each lease waits to be
 /// fetched: a newer one takes the place of the one before.
 pub const REDLOCK_EVENT_LEASE_EXTENDED: i32 = 3;
-/// redlock_event_kind(): a node came or went.
+/// redlock_event_kind(): a node connected or disconnected.
 pub const REDLOCK_EVENT_NODE: i32 = 4;
 
 /// redlock_event_operation(): redlock_submit_lock().
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn redlock_event_tag(event: *const redlock_event_t) -> u64
     read(0, || unsafe { look(event) }.map_or(0, |event| event.tag))
 }
 
-/// What the operation came to: the status that the blocking function would have returned. REDLOCK_E_LOST for
+/// The result of the operation: the status that the blocking function would have returned. REDLOCK_E_LOST for
 /// REDLOCK_EVENT_LEASE_LOST. REDLOCK_OK for an event about a node, and where event is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_event_status(event: *const redlock_event_t) -> redlock_status_t {
@@ -167,7 +167,7 @@ pub unsafe extern "C" fn redlock_event_take_inspection(event: *mut redlock_event
     })
 }
 
-/// Which node came or went, counted from 0. -1 for other events than REDLOCK_EVENT_NODE, and where event is NULL.
+/// Which node connected or disconnected, counted from 0. -1 for other events than REDLOCK_EVENT_NODE, and where event is NULL.
 /// Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_event_node(event: *const redlock_event_t) -> i32 {

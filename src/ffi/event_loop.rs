@@ -26,6 +26,12 @@
 //! Leases from redlock_submit_lock() report their loss and their automatic extensions by events. The loop must go on
 //! for that: a lease that extends itself is lost when nobody calls redlock_process() for a ttl.
 //!
+//! redlock_next_event() hands out what was there when redlock_process() ran: what comes later belongs to the next call, so
+//! that a program may submit while it fetches. The descriptor may be duplicated, made non-blocking and put into another
+//! epoll set. After redlock_free() no more events can be had: whoever bridges to another runtime then fails what is pending
+//! itself, and also after REDLOCK_E_FORKED or REDLOCK_E_INTERNAL from redlock_process(). No event about a lease follows
+//! redlock_lease_free(), and no loss is told of a lease that was unlocked.
+//!
 //! Calls may come from any thread, also while others wait in the blocking functions of the same handle: both kinds
 //! share connections, queues and results. Submitting from one thread wakes the loop of another. Two threads may call
 //! redlock_process() and redlock_next_event() at the same time; each event goes to one of them.
@@ -73,7 +79,7 @@ pub unsafe extern "C" fn redlock_timeout_ms(rl: *const redlock_t) -> i64 {
     })
 }
 
-/// Does what is due and never waits: sends what was submitted, reads what has arrived, minds the timers, queues
+/// Does what is due and never waits: reads what has arrived, sends what was submitted, runs expired timers, queues
 /// events. REDLOCK_OK also if nothing was due.
 ///
 /// rl: not NULL.

@@ -210,7 +210,8 @@ pub unsafe extern "C" fn redlock_node_url(rl: *const redlock_t, node: usize) -> 
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_E_NOT_ACQUIRED if somebody else held it to the end, REDLOCK_E_NO_QUORUM if too few nodes answered.
-/// On failure no key of ours is left on any node that can be told so. Since 0.1.0.
+/// On failure no key of ours is left on any node that can be told so. Waits: at most wait_ms and a node
+/// timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_lock(
     rl: *const redlock_t,
@@ -262,7 +263,7 @@ pub unsafe extern "C" fn redlock_lock_bytes(
 ///
 /// request: not NULL; not changed, and may be used again, also by several threads at once.
 /// lease: receives the lease, to be freed with redlock_lease_free(). Not NULL.
-/// error: NULL if no details are wanted. Since 0.1.0.
+/// error: NULL if no details are wanted. Waits: at most the wait_ms of the request and a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_lock_request(
     rl: *const redlock_t,
@@ -315,7 +316,7 @@ pub unsafe extern "C" fn redlock_cancel_count(rl: *const redlock_t, tag: u64, co
     })
 }
 
-/// −1 and more.
+/// -1 and more.
 pub(super) fn check_timeout(timeout_ms: i64) -> Result<(), Error> {
     if timeout_ms < -1 {
         return Err(invalid(format!("timeout_ms is {timeout_ms}; it must be -1 or more")));

@@ -45,7 +45,8 @@ struct Node {
 /// out: receives what they said, to be freed with redlock_inspection_free(). Not NULL.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if too few nodes answered. A lock that nobody holds is REDLOCK_OK. Waits: at most
+/// a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_inspect(
     rl: *const redlock_t,
@@ -63,7 +64,7 @@ pub unsafe extern "C" fn redlock_inspect(
     })
 }
 
-/// redlock_inspect() for any bytes. resource: NULL is allowed only for no bytes. Since 0.1.0.
+/// redlock_inspect() for any bytes. resource: NULL is allowed only for no bytes. Waits: at most a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_inspect_bytes(
     rl: *const redlock_t,

@@ -49,9 +49,9 @@ pub const REDLOCK_LEASE_RELEASED: i32 = 3;
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed that the lock was ours until now. REDLOCK_E_LOST if it was not:
-/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out,
+/// somebody else may have had it meanwhile. REDLOCK_E_NO_QUORUM if more than N - q nodes failed or timed out,
 /// REDLOCK_E_UNKNOWN if too few confirmed for mixed reasons: the key goes as soon as they answer, at the latest
-/// with its time. Since 0.1.0.
+/// with its time. Waits: at most a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_unlock(
     lease: *const redlock_lease_t,
@@ -92,7 +92,9 @@ pub unsafe extern "C" fn redlock_unlock_nowait(lease: *const redlock_lease_t) ->
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes confirmed it. REDLOCK_E_LOST if the lease is over. After any other failure
-/// the lease goes on for what redlock_lease_remaining_ms() says, and this may be called again. Since 0.1.0.
+/// the lease goes on for what redlock_lease_remaining_ms() says, and this may be called again. A lease
+/// whose confirmed keys fell below a quorum has ended, although nodes that have not answered yet may have the key:
+/// another client may have held the lock in between. Waits: at most a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_extend(
     lease: *const redlock_lease_t,
@@ -201,7 +203,7 @@ pub unsafe extern "C" fn redlock_lease_node_count_held(lease: *const redlock_lea
 ///
 /// REDLOCK_OK if it is still held after that time. REDLOCK_E_LOST as soon as it is over, also where lease was released.
 /// REDLOCK_E_INTERRUPTED, REDLOCK_E_CLOSED, REDLOCK_E_FORKED, REDLOCK_E_INVALID say nothing about the lease: look at
-/// redlock_lease_state(). Since 0.1.0.
+/// redlock_lease_state(). Waits: at most timeout_ms. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_lease_wait_lost(lease: *const redlock_lease_t, timeout_ms: i64) -> redlock_status_t {
     // SAFETY: the same promises, and NULL for the canceller.

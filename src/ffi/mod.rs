@@ -4,24 +4,39 @@
 //! usable until a moment that this library computes on this machine's clock. The smallest program:
 //!
 //! ```c
-//! redlock_t *rl = NULL; redlock_lease_t *lease = NULL; redlock_error_t *err = NULL;
-//! const char *nodes[] = { "redis://127.0.0.1:7001", "redis://127.0.0.1:7002", "redis://127.0.0.1:7003" };
-//! if (redlock_new(nodes, 3, NULL, &rl, &err) != REDLOCK_OK) { fprintf(stderr, "%s\n", redlock_error_message(err)); return 1; }
+//! redlock_t *rl = NULL;
+//! redlock_lease_t *lease = NULL;
+//! redlock_error_t *err = NULL;
+//! const char *nodes[] = {
+//!     "redis://127.0.0.1:7001",
+//!     "redis://127.0.0.1:7002",
+//!     "redis://127.0.0.1:7003",
+//! };
+//!
+//! if (redlock_new(nodes, 3, NULL, &rl, &err) != REDLOCK_OK) {
+//!     fprintf(stderr, "%s\n", redlock_error_message(err));
+//!     redlock_error_free(err);
+//!     return 1;
+//! }
 //! if (redlock_lock(rl, "orders/42", 10000 /* ttl_ms */, 5000 /* wait_ms */, &lease, &err) == REDLOCK_OK) {
-//!     ship_order(42);                              /* check redlock_lease_remaining_ms(lease) in long work */
+//!     ship_order(42); /* check redlock_lease_remaining_ms(lease) in long work */
 //!     redlock_unlock(lease, NULL);
 //!     redlock_lease_free(lease);
+//! } else {
+//!     fprintf(stderr, "%s\n", redlock_error_message(err));
+//!     redlock_error_free(err);
 //! }
 //! redlock_free(rl);
 //! ```
 //!
-//! Compile with `pkg-config --cflags --libs redlock`, or with -lredlock.
+//! Compile with `pkg-config --cflags --libs redlock`, or with -lredlock. Programs that load the library at run time open
+//! `libredlock.so.0`. It exists for Linux only. include/redlock.json describes the same interface for programs.
 //!
 //! # What a lease promises
 //!
 //! While a lease is held and its time is not over, no other client that follows the same rules gets the same
 //! lock, as long as
-//!   - of the h servers that hold it (redlock_lease_node_count_held()) fewer than h − ⌊(N−1)/2⌋ lose
+//!   - of the h nodes that hold it (redlock_lease_node_count_held()) fewer than h - (N-1)/2, rounded down, lose
 //!     their state or have their clock stepped: fewer than a quorum (N/2 + 1) when all N hold it,
 //!   - the rates of all clocks stay within the drift that was configured, and
 //!   - the holder acts before the lease is over: check redlock_lease_remaining_ms() before each step of
@@ -32,8 +47,8 @@
 //!
 //! All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
 //! ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
-//! timeout means "maybe locked": at worst nobody gets the lock for one ttl. A holder that dies costs its ttl.
-//! Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
+//! timeout means "maybe locked": in the worst case the resource stays locked until the TTL expires. If a holder crashes,
+//! the lock stays taken until its TTL expires. Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
 //! its own process holds waits for it like anybody else.
 //!
 //! # Objects
@@ -62,8 +77,8 @@
 //! success only, and are untouched on failure.
 //!
 //! NULL where it is not allowed, or a number out of its range, is REDLOCK_E_INVALID. Getters have no status:
-//! each says what it answers to NULL. A defect in the library never ends the process: it is
-//! REDLOCK_E_INTERNAL, and from then on everything that is asked of the same handle or its leases, too.
+//! each says what it returns for NULL. A bug in the library never ends the process: the call returns
+//! REDLOCK_E_INTERNAL, and so does every later call on the same handle and its leases.
 //!
 //! # Threads
 //!
@@ -71,6 +86,10 @@
 //! the call changes nothing; a parameter without `const` must not be in use elsewhere. There is no global and
 //! no per-thread state. Handles and leases may be used by all threads at once; one handle per process is
 //! enough for any number of them, and keeps one connection to each node.
+//!
+//! Nothing here calls back into the program. Functions never wait for a node, a timer or another thread's wait, except
+//! those whose comment says `Waits:` and for how long at most; runtimes with a global lock release it around these. No
+//! lock of the library is held while a call waits.
 //!
 //! # Time
 //!
@@ -80,17 +99,23 @@
 //!
 //! # Fork and signals
 //!
-//! After fork() the handles and leases of the parent answer REDLOCK_E_FORKED in the child, where freeing them
+//! After fork() the handles and leases of the parent return REDLOCK_E_FORKED in the child, where freeing them
 //! only closes descriptors: make a new handle there. The library raises no SIGPIPE, installs no signal handler
-//! and opens every descriptor close-on-exec. A signal handler that runs during a wait ends it with
-//! REDLOCK_E_INTERRUPTED, unless redlock_options_set_interruptible() says otherwise; no key is left behind. So the
-//! handler itself need not call anything, and must not: no function here is async-signal-safe, redlock_cancel()
-//! included. It sets a flag of the program's, which is read once the wait has returned. A signal that another thread
-//! handles ends nothing; such a program waits for signals in a thread of its own (sigwait, signalfd), which may call
-//! redlock_cancel().
+//! and opens every descriptor close-on-exec.
+//!
+//! A signal handler that runs in a thread that waits ends the wait with REDLOCK_E_INTERRUPTED, unless
+//! redlock_options_set_interruptible() says otherwise; no key is left behind. During such a wait the thread holds signals
+//! back except while it sleeps, so that none goes unnoticed. An interrupted wait loses its place among the callers of the
+//! same handle. Of the functions here only redlock_canceller_cancel() and redlock_canceller_is_cancelled() are
+//! async-signal-safe: a handler either sets a flag of the program's, or cancels. A signal that another thread handles ends
+//! nothing. Runtimes that use signals for themselves (Go, profilers, terminals that resize) set interruptible to 0 and use
+//! cancellers.
+//!
+//! In languages where an exception may strike between the return of a function and the assignment of its result, set the
+//! out pointer to NULL before the call and read it in `finally` or `ensure`.
 //!
 //! The library has no threads of its own, with two exceptions, in which all signals are blocked: while a host name is
-//! looked up, and from the first lease that extends itself in a blocking call to redlock_free().
+//! looked up, and from the first lease that extends itself in a blocking call until redlock_close() or redlock_free().
 
 // One file per noun of the C interface; `build.rs` turns them into the sections of the header, in its own order.
 // `guard` and `pointer` are what all of them stand on: no panic leaves a function, and no raw pointer gets past the

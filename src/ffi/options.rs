@@ -273,7 +273,7 @@ pub unsafe extern "C" fn redlock_options_set_spin_us(
 }
 
 /// 1: a signal handler that runs during a wait ends it with REDLOCK_E_INTERRUPTED (the default). 0: waits go
-/// on. Since 0.1.0.
+/// on; for runtimes that use signals for themselves, such as Go. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_options_set_interruptible(
     options: *mut redlock_options_t,

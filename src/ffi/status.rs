@@ -7,32 +7,32 @@ use std::ffi::c_char;
 use super::guard;
 use crate::core::report::Status;
 
-/// What a call came to: REDLOCK_OK or one of the REDLOCK_E_ values.
+/// The result of a call: REDLOCK_OK or one of the REDLOCK_E_ values.
 pub type redlock_status_t = i32;
 
 /// Done.
 pub const REDLOCK_OK: redlock_status_t = 0;
 /// Somebody else holds the lock, or it was granted too late to be of use.
 pub const REDLOCK_E_NOT_ACQUIRED: redlock_status_t = -1;
-/// So many nodes failed or timed out that the others are no quorum.
+/// Too many nodes failed to form a quorum.
 pub const REDLOCK_E_NO_QUORUM: redlock_status_t = -2;
 /// The lease is over: expired, deleted, or never this token's. Stop the work that it protected.
 pub const REDLOCK_E_LOST: redlock_status_t = -3;
-/// redlock_cancel() ended the operation.
+/// redlock_cancel() or a canceller ended the operation.
 pub const REDLOCK_E_CANCELLED: redlock_status_t = -4;
 /// A signal ended the wait.
 pub const REDLOCK_E_INTERRUPTED: redlock_status_t = -5;
 /// An argument is NULL or out of its range.
 pub const REDLOCK_E_INVALID: redlock_status_t = -6;
-/// Something that only a person can cure: a malformed URL, a wrong password, missing rights on the servers.
+/// Requires operator intervention: a malformed URL, a wrong password, missing permissions on the nodes.
 pub const REDLOCK_E_CONFIG: redlock_status_t = -7;
 /// The handle belongs to the parent process.
 pub const REDLOCK_E_FORKED: redlock_status_t = -8;
 /// The request may or may not have been applied.
 pub const REDLOCK_E_UNKNOWN: redlock_status_t = -9;
-/// The handle was freed: before the call, for a lease, or during it.
+/// The handle is closed: redlock_close() or redlock_free() was called, before the call or during it.
 pub const REDLOCK_E_CLOSED: redlock_status_t = -10;
-/// A defect in this library. The handle answers this to everything from now on.
+/// A bug in libredlock. Every later call on this handle returns the same status.
 pub const REDLOCK_E_INTERNAL: redlock_status_t = -11;
 
 /// An English phrase for a status, such as "not acquired". Never NULL; "unknown status" for other numbers. The

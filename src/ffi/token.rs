@@ -18,8 +18,8 @@ use super::status::redlock_status_t;
 /// error: NULL if no details are wanted.
 ///
 /// REDLOCK_OK if a quorum of nodes deleted it, REDLOCK_E_LOST if it was not this token's,
-/// REDLOCK_E_NO_QUORUM if more than N − q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
-/// mixed reasons. Since 0.1.0.
+/// REDLOCK_E_NO_QUORUM if more than N - q nodes failed or timed out, REDLOCK_E_UNKNOWN if too few confirmed for
+/// mixed reasons. Waits: at most a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_unlock_token(
     rl: *const redlock_t,
@@ -35,7 +35,7 @@ pub unsafe extern "C" fn redlock_unlock_token(
     })
 }
 
-/// redlock_unlock_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+/// redlock_unlock_token() for any bytes. NULL is allowed only for no bytes. Waits: at most a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_unlock_token_bytes(
     rl: *const redlock_t,
@@ -101,7 +101,8 @@ pub unsafe extern "C" fn redlock_unlock_token_nowait_bytes(
 /// ttl_ms: at least 1.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK if a quorum of nodes confirmed it, REDLOCK_E_LOST if the lock was not this token's. Since 0.1.0.
+/// REDLOCK_OK if a quorum of nodes confirmed it, REDLOCK_E_LOST if the lock was not this token's. Waits: at most
+/// a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_extend_token(
     rl: *const redlock_t,
@@ -120,7 +121,7 @@ pub unsafe extern "C" fn redlock_extend_token(
     })
 }
 
-/// redlock_extend_token() for any bytes. NULL is allowed only for no bytes. Since 0.1.0.
+/// redlock_extend_token() for any bytes. NULL is allowed only for no bytes. Waits: at most a node timeout. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_extend_token_bytes(
     rl: *const redlock_t,

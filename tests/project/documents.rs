@@ -106,8 +106,12 @@ fn the_readme_program_is_the_headers_and_compiles_without_a_warning() {
     let program = blocks(&document("README.md"), "c").remove(0);
     let header = document("include/redlock.h");
     let lines = header.lines().skip_while(|line| !line.contains("redlock_t *rl = NULL"));
-    let from_header: Vec<&str> = lines.map_while(|line| line.strip_prefix("//     ")).collect();
-    assert!(from_header.len() > 5 && program.contains(&from_header.join("\n")), "{from_header:#?}");
+    let is_sample = |line: &&str| *line == "//" || line.starts_with("//     ");
+    let from_header: Vec<&str> = lines.take_while(is_sample).map(|line| line[2..].trim()).collect();
+    let in_readme: Vec<&str> = program.lines().map(str::trim).collect();
+    let from_header = from_header.join("\n");
+    assert!(from_header.contains("redlock_free"), "{from_header}");
+    assert!(in_readme.join("\n").contains(from_header.trim()), "{from_header}");
 
     let directory = crate::support::TempDir::new();
     let source = directory.path().join("order.c");
