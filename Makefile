@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build header cli demo test lint test-header test-rust test-c test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -36,6 +36,15 @@ help: ## this list
 build: ## the shared and the static library, and include/redlock.h
 	$(CARGO) build --release --lib $(CARGO_FLAGS)
 	@ln -sf libredlock.so $(RELEASE)/libredlock.so.$(SOVERSION)
+
+# Without the compiler's bitcode, and with redlock_* alone to be seen: what is installed, and what other packages carry.
+$(RELEASE)/static/libredlock.a: $(RELEASE)/libredlock.a tools/archive include/redlock.json
+	@mkdir -p $(@D)
+	tools/archive $< $@
+
+$(RELEASE)/libredlock.a: build
+
+archive: $(RELEASE)/static/libredlock.a ## the static library for other people's programs
 
 header: ## include/redlock.h and include/redlock.json, from src/ffi
 	@REDLOCK_WRITE_HEADER=1 $(CARGO) test --quiet --test project the_header_and_its_description
@@ -125,13 +134,13 @@ bench: build ## this library against hand-written floors
 	@benches/run
 endif
 
-install: build ## into PREFIX (/usr/local), below DESTDIR
+install: build archive ## into PREFIX (/usr/local), below DESTDIR
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
 	install -m 755 $(RELEASE)/libredlock.so $(DESTDIR)$(LIBDIR)/libredlock.so.$(VERSION)
 	ln -sf libredlock.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libredlock.so.$(SOVERSION)
 	ln -sf libredlock.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libredlock.so
-	install -m 644 $(RELEASE)/libredlock.a $(DESTDIR)$(LIBDIR)/libredlock.a
-	install -m 644 include/redlock.h $(DESTDIR)$(INCLUDEDIR)/redlock.h
+	install -m 644 $(RELEASE)/static/libredlock.a $(DESTDIR)$(LIBDIR)/libredlock.a
+	install -m 644 include/redlock.h include/redlock.json $(DESTDIR)$(INCLUDEDIR)
 	install -d $(DESTDIR)$(INCLUDEDIR)/redlock
 	install -m 644 include/redlock/*.h $(DESTDIR)$(INCLUDEDIR)/redlock
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \

@@ -13,6 +13,8 @@
 
 #include <event2/event.h>
 
+#include <string.h>
+
 #include "../redlock.h"
 
 /// Gets each event, and must not free it: redlock_event_take_lease() takes out what it wants to keep. It may submit, and
@@ -30,11 +32,13 @@ typedef struct redlock_libevent_t {
 
 static inline void redlock_libevent_on_ready(evutil_socket_t fd, short events, void *argument)
 {
-    redlock_libevent_t watch = *(redlock_libevent_t *)argument;
+    redlock_libevent_t watch;
     redlock_event_t *event;
 
     (void)fd;
     (void)events;
+    // Without a cast, which C++ would want in a form that C does not have.
+    memcpy(&watch, argument, sizeof watch);
     if (redlock_process(watch.rl) != REDLOCK_OK) {
         event_del(watch.ready);
         watch.on_event(NULL, watch.context);

@@ -14,6 +14,8 @@
 
 #include <glib-unix.h>
 
+#include <string.h>
+
 #include "../redlock.h"
 
 /// Gets each event, and must not free it: redlock_event_take_lease() takes out what it wants to keep. It may submit, and
@@ -31,11 +33,13 @@ typedef struct redlock_glib_t {
 
 static inline gboolean redlock_glib_on_ready(gint fd, GIOCondition condition, gpointer argument)
 {
-    redlock_glib_t watch = *(redlock_glib_t *)argument;
+    redlock_glib_t watch;
     redlock_event_t *event;
 
     (void)fd;
     (void)condition;
+    // Without a cast, which C++ would want in a form that C does not have.
+    memcpy(&watch, argument, sizeof watch);
     if (redlock_process(watch.rl) != REDLOCK_OK) {
         watch.on_event(NULL, watch.context);
         return G_SOURCE_REMOVE;

@@ -16,6 +16,8 @@
 
 #include <systemd/sd-event.h>
 
+#include <string.h>
+
 #include "../redlock.h"
 
 /// Gets each event, and must not free it: redlock_event_take_lease() takes out what it wants to keep. It may submit, and
@@ -33,11 +35,13 @@ typedef struct redlock_sd_event_t {
 
 static inline int redlock_sd_event_on_ready(sd_event_source *source, int fd, uint32_t events, void *argument)
 {
-    redlock_sd_event_t watch = *(redlock_sd_event_t *)argument;
+    redlock_sd_event_t watch;
     redlock_event_t *event;
 
     (void)fd;
     (void)events;
+    // Without a cast, which C++ would want in a form that C does not have.
+    memcpy(&watch, argument, sizeof watch);
     if (redlock_process(watch.rl) != REDLOCK_OK) {
         sd_event_source_set_enabled(source, SD_EVENT_OFF);
         watch.on_event(NULL, watch.context);

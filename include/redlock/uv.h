@@ -13,6 +13,8 @@
 
 #include <uv.h>
 
+#include <string.h>
+
 #include "../redlock.h"
 
 /// Gets each event, and must not free it: redlock_event_take_lease() takes out what it wants to keep. It may submit, and
@@ -29,11 +31,13 @@ typedef struct redlock_uv_t {
 
 static inline void redlock_uv_on_ready(uv_poll_t *poll, int status, int events)
 {
-    redlock_uv_t *watch = (redlock_uv_t *)poll->data;
+    redlock_uv_t *watch;
     redlock_event_t *event;
 
     (void)status;
     (void)events;
+    // Without a cast, which C++ would want in a form that C does not have.
+    memcpy(&watch, &poll->data, sizeof watch);
     if (redlock_process(watch->rl) != REDLOCK_OK) {
         uv_poll_stop(poll);
         watch->on_event(NULL, watch->context);
@@ -65,8 +69,12 @@ static inline int redlock_uv_start(redlock_uv_t *watch, uv_loop_t *loop, redlock
 /// wants to know.
 static inline void redlock_uv_stop(redlock_uv_t *watch, uv_close_cb on_closed)
 {
-    uv_poll_stop(&watch->poll);
-    uv_close((uv_handle_t *)&watch->poll, on_closed);
+    uv_poll_t *poll = &watch->poll;
+    uv_handle_t *handle;
+
+    uv_poll_stop(poll);
+    memcpy(&handle, &poll, sizeof handle);
+    uv_close(handle, on_closed);
 }
 
 #endif // REDLOCK_UV_H
