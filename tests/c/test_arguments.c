@@ -473,6 +473,68 @@ static void on_success_no_error_object_is_written(void **state)
     redlock_free(rl);
 }
 
+static void cancellers_and_ends_refuse_what_makes_no_sense(void **state)
+{
+    struct fixture *f = *state;
+    redlock_lease_t *lease = UNTOUCHED(redlock_lease_t);
+    redlock_canceller_t *canceller = redlock_canceller_new();
+    redlock_event_t *events[1];
+    size_t count = 77;
+
+    assert_non_null(canceller);
+    INVALID(redlock_canceller_cancel(NULL));
+    assert_int_equal(redlock_canceller_is_cancelled(NULL), 0);
+    assert_int_equal(redlock_canceller_is_cancelled(canceller), 0);
+    INVALID(redlock_request_set_canceller(NULL, canceller));
+    INVALID(redlock_request_set_watch(NULL, 0));
+    INVALID(redlock_request_set_report_remaining(NULL, 0));
+    INVALID(redlock_unlock_nowait(NULL));
+    INVALID(redlock_unlock_token_nowait(NULL, "r", "t"));
+    INVALID(redlock_unlock_token_nowait(f->rl, "r", NULL));
+    INVALID(redlock_unlock_token_nowait_bytes(f->rl, NULL, 1, "t", 1));
+    INVALID(redlock_unlock_token_nowait_bytes(f->rl, "r", 1, "t", 0));
+    INVALID(redlock_lease_wait_lost_cancellable(NULL, 0, canceller));
+    INVALID(redlock_cancel_count(NULL, 1, &count));
+    INVALID(redlock_cancel_count(f->rl, 0, &count));
+    assert_int_equal(count, 77);
+    OK(redlock_cancel_count(f->rl, 1, NULL));
+#define CALL(error) redlock_wait_ready_cancellable(NULL, 0, canceller, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_wait_ready_cancellable(f->rl, -2, NULL, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_close(NULL, 0, 0, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_close(f->rl, 2, 0, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_close(f->rl, 0, -2, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_lock_bytes(NULL, "r", 1, 1000, 0, &lease, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_lock_bytes(f->rl, "r", 0, 1000, 0, &lease, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_lock_bytes(f->rl, NULL, 1, 1000, 0, &lease, error)
+    REFUSES(CALL);
+#undef CALL
+#define CALL(error) redlock_lock_bytes(f->rl, "r", 1, 1000, 0, NULL, error)
+    REFUSES(CALL);
+#undef CALL
+    assert_ptr_equal(lease, UNTOUCHED(redlock_lease_t));
+    assert_int_equal(redlock_next_events(NULL, events, 1), 0);
+    assert_int_equal(redlock_next_events(f->rl, NULL, 1), 0);
+    assert_int_equal(redlock_next_events(f->rl, NULL, 0), 0);
+    assert_null(redlock_event_take_error(NULL));
+    assert_in_range(redlock_has_tls(), 0, 1);
+    redlock_canceller_free(canceller);
+    redlock_canceller_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +546,7 @@ int main(void)
         cmocka_unit_test(a_request_keeps_what_it_had_when_a_setter_refuses),
         cmocka_unit_test(an_error_that_is_null_says_nothing),
         cmocka_unit_test(an_inspection_needs_a_resource_and_a_place),
+        cmocka_unit_test(cancellers_and_ends_refuse_what_makes_no_sense),
         cmocka_unit_test(the_event_loop_needs_a_handle),
         cmocka_unit_test(an_event_that_is_null_says_nothing),
         cmocka_unit_test(counters_that_are_null_are_zero),
