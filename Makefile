@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-cpp test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -72,6 +72,9 @@ test-rust: ## unit tests, and integration tests on real servers
 
 test-c: ## the C tests, plainly
 	@tools/test c
+
+test-cpp: ## the C++ layer
+	@tools/test cpp
 
 test-memory: ## the C tests under AddressSanitizer, C tests and examples under valgrind
 	@tools/test asan valgrind
@@ -143,6 +146,9 @@ install: build archive ## into PREFIX (/usr/local), below DESTDIR
 	install -m 644 include/redlock.h include/redlock.json $(DESTDIR)$(INCLUDEDIR)
 	install -d $(DESTDIR)$(INCLUDEDIR)/redlock
 	install -m 644 include/redlock/*.h $(DESTDIR)$(INCLUDEDIR)/redlock
+	install -m 644 include/redlock.hpp $(DESTDIR)$(INCLUDEDIR)
+	install -d $(DESTDIR)$(INCLUDEDIR)/redlock/cpp
+	install -m 644 include/redlock/cpp/*.hpp $(DESTDIR)$(INCLUDEDIR)/redlock/cpp
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 		-e 's|@VERSION@|$(VERSION)|' tools/redlock.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/redlock.pc
 
