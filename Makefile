@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-cpp test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -75,6 +75,9 @@ test-c: ## the C tests, plainly
 
 test-cpp: ## the C++ layer
 	@tools/test cpp
+
+test-python: ## the Python package
+	@tools/test python
 
 test-memory: ## the C tests under AddressSanitizer, C tests and examples under valgrind
 	@tools/test asan valgrind
