@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -78,6 +78,12 @@ test-cpp: ## the C++ layer
 
 test-python: ## the Python package
 	@tools/test python
+
+test-ruby: ## the Ruby gem
+	@tools/test ruby
+
+gem: build ## the gem with the library in it, into target/dist
+	@bindings/ruby/build-gem $(RELEASE)/libredlock.so $(TARGET)/dist
 
 test-memory: ## the C tests under AddressSanitizer, C tests and examples under valgrind
 	@tools/test asan valgrind

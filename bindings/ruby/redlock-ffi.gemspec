@@ -9,7 +9,6 @@ Gem::Specification.new do |spec|
   spec.description = "Leases with deadlines, extension, fencing tokens and loss that is told; safe with threads, fibers and fork."
   spec.authors = ["The libredlock authors"]
   spec.licenses = %w[MIT Apache-2.0]
-  spec.homepage = "https://rubygems.org/gems/redlock-ffi"
   spec.required_ruby_version = ">= 3.1"
   spec.files = Dir["lib/**/*", "sig/**/*", "examples/*", "README.md"].select { |path| File.file?(path) }
   spec.add_dependency "ffi", ">= 1.15", "< 2"
