@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: go-library test-go all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -160,6 +160,15 @@ install: build archive ## into PREFIX (/usr/local), below DESTDIR
 	install -m 644 include/redlock/cpp/*.hpp $(DESTDIR)$(INCLUDEDIR)/redlock/cpp
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 		-e 's|@VERSION@|$(VERSION)|' tools/redlock.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/redlock.pc
+
+# A redlock.pc for the library as it was built in the tree.
+go-library: build
+	@mkdir -p $(TARGET)/go-pkgconfig
+	@sed -e 's|@PREFIX@|$(CURDIR)|' -e 's|@LIBDIR@|$(RELEASE)|' -e 's|@INCLUDEDIR@|$(CURDIR)/include|' -e 's|@VERSION@|$(VERSION)|' \
+		-e 's|-lredlock|-lredlock -Wl,-rpath,$(RELEASE)|' tools/redlock.pc.in >$(TARGET)/go-pkgconfig/redlock.pc
+
+test-go: ## the Go package: vet, race detector, examples, the packed module
+	@tools/test go
 
 clean: ## removes target/
 	$(CARGO) clean

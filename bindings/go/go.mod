@@ -1,0 +1,3 @@
+module github.com/libredlock/libredlock/bindings/go
+
+go 1.24
