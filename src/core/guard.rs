@@ -129,7 +129,8 @@ impl Machine {
         let connect_timeout_ns = self.config.connect_timeout_ms.saturating_mul(NS_PER_MS);
         let node = &mut self.nodes[at];
         let is_known = node.connections > 0 && node.run_id == info.run_id;
-        let predecessor = (node.connections > 0 && !node.run_id.is_empty()).then_some(node.alive_mono_ns);
+        // One that hid its `run_id` is a predecessor as well: the process that shows it now may be another.
+        let predecessor = (node.connections > 0).then_some(node.alive_mono_ns);
         // It answered some time after the connection was begun.
         node.alive_mono_ns = node.alive_mono_ns.max(cx.now.mono_ns.saturating_sub(connect_timeout_ns));
         if is_known {

@@ -128,6 +128,14 @@ enum Step {
     ProbeDelifeq,
 }
 
+impl Step {
+    /// Whether its answer tells which server process this is, makes the connection one that the server can close,
+    /// closes the one before it, or asks to be woken.
+    fn is_identity(self) -> bool {
+        matches!(self, Step::Kill | Step::Tracking | Step::ClientInfo | Step::InfoServer | Step::InfoReplication)
+    }
+}
+
 /// What is known of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Probe {
@@ -291,6 +299,11 @@ impl Handshake {
             }
             Step::Hello if judged == Some(FaultKind::Refused) => return Err(error::fault(FaultKind::Refused, words)),
             Step::Select => return Err(error::fault(judged.unwrap_or(FaultKind::Permanent), words)),
+            // A server that is loading or busy with a script answers later. A connection without its answers would
+            // be blind to a restart, and could not be killed or woken.
+            _ if step.is_identity() && judged == Some(FaultKind::Refused) => {
+                return Err(error::fault(FaultKind::Refused, words));
+            }
             Step::ProbeDelex => self.delex = Probe::of_error(words),
             Step::ProbeDelifeq => self.delifeq = Probe::of_error(words),
             _ => {}

@@ -256,14 +256,29 @@ fn a_database_that_cannot_be_selected_is_a_fault() {
 }
 
 #[test]
-fn what_acls_or_loading_hide_stays_unknown() {
-    for refusal in ["-NOPERM no\r\n", "-LOADING wait\r\n", "$-1\r\n", ":1\r\n", "$3\r\nid=\r\n"] {
+fn what_acls_hide_stays_unknown() {
+    for refusal in ["-NOPERM no\r\n", "$-1\r\n", ":1\r\n", "$3\r\nid=\r\n"] {
         let greeting = run(&login(), None, |command| match command {
             "HELLO 3" => HELLO_7.to_owned(),
             _ => refusal.to_owned(),
         });
         let expected = Greeting { info: ServerInfo::default(), dialect: Dialect::Lua, identity: None };
         assert_eq!(greeting, Ok(expected), "{refusal}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_tell_who_it_is_for_now_is_not_ready() {
+    let previous = Identity { client_id: 3, addr: "10.0.0.1:99".into(), run_id: "r1".into() };
+    for blocked in ["CLIENT TRACKING", "CLIENT INFO", "INFO server", "INFO replication", "CLIENT KILL"] {
+        for text in ["BUSY Redis is busy running a script.", "LOADING Redis is loading the dataset in memory"] {
+            let mut peer = Peer::new("redis_version:7.0.15\r\n");
+            let result = run(&login(), Some(&previous), |command| match command {
+                _ if command.starts_with(blocked) => format!("-{text}\r\n"),
+                _ => peer.answer(command),
+            });
+            assert_eq!(result, Err(Fault::new(FaultKind::Refused, text)), "{blocked}");
+        }
     }
 }
 
