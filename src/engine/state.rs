@@ -245,7 +245,7 @@ impl State {
 
     /// Whether something has arrived that was not read yet: nobody may sleep.
     pub(crate) fn has_unread(&self) -> bool {
-        self.unread.len() > 0
+        !self.unread.is_empty()
     }
 
     /// One turn of the event loop: one look at the sockets, then what was submitted and what follows from the replies

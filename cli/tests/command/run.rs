@@ -155,10 +155,13 @@ fn a_job_dies_with_its_parent() {
 
 #[test]
 fn a_job_is_ended_when_its_guardian_was_stopped_for_longer_than_the_lock() {
-    let cluster = Cluster::start(3);
+    let (cluster, directory) = (Cluster::start(3), TempDir::new());
     let name = resource("job");
-    let job = Running::start(redlock(&cluster, &["run", "-t", "600ms", &name, "sleep", "60"]));
-    assert!(wait_for(SOON, || is_held(&cluster, &name)));
+    let path = directory.path().join("beats");
+    let path = path.to_str().expect("UTF-8");
+    let job = Running::start(redlock(&cluster, &["run", "-t", "600ms", &name, "sh", "-c", DEAF, path]));
+    // Stopped any earlier it would take the lock anew.
+    assert!(wait_for(SOON, || beats(path).contains("beat")));
     job.signal(libc::SIGSTOP);
     assert!(wait_for(SOON, || cluster.holding(&name) == 0), "nobody extends it");
     job.signal(libc::SIGCONT);
