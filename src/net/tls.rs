@@ -9,21 +9,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, InvalidMessage,
-    RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::core::request::{Fault, FaultKind};
+use crate::core::request::Fault;
 
 use super::stream::{READ_MAX_BYTES, Read};
 use super::sys::Socket;
-use super::{fault, reason, unreachable_fault};
+use super::{reason, unreachable_fault};
+use explain::{explain, permanent};
+use trust::{AcceptAnything, Trusting};
+
+mod explain;
+mod trust;
 
 /// Whom to trust and who we are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -72,19 +72,17 @@ impl fmt::Debug for TlsContext {
 fn build(options: &TlsOptions) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = if options.insecure {
-        Arc::new(AcceptAnything { provider: Arc::clone(&provider) })
+        Arc::new(AcceptAnything::new(&provider))
     } else {
-        let roots = match &options.ca_file {
+        let (roots, named) = match &options.ca_file {
             Some(path) => roots_from(path)?,
-            None => system_roots()?,
+            None => (system_roots()?, Vec::new()),
         };
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()
-            .map_err(|error| error.to_string())?
+        Arc::new(Trusting::new(roots, named, &provider)?)
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
+        .map_err(|error| explain::words(&error))?
         // Not more dangerous than the verifier that it is given.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
@@ -94,21 +92,24 @@ fn build(options: &TlsOptions) -> Result<ClientConfig, String> {
             let chain = certificates(cert_file)?;
             let key =
                 PrivateKeyDer::from_pem_file(key_file).map_err(|error| no_pem("private key", key_file, &error))?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| format!("{} with {}: {error}", cert_file.display(), key_file.display()))
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                format!("{} with {}: {}", cert_file.display(), key_file.display(), explain::words(&error))
+            })
         }
         (Some(_), None) => Err("a client certificate needs its key file too".into()),
         (None, Some(_)) => Err("a client key needs its certificate file too".into()),
     }
 }
 
-fn roots_from(path: &Path) -> Result<RootCertStore, String> {
+/// The authorities in a file, and its certificates as they are.
+fn roots_from(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), String> {
+    let named = certificates(path)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|error| format!("unusable certificate in {}: {error}", path.display()))?;
+    for certificate in &named {
+        let added = roots.add(certificate.clone());
+        added.map_err(|error| format!("unusable certificate in {}: {}", path.display(), explain::words(&error)))?;
     }
-    Ok(roots)
+    Ok((roots, named))
 }
 
 fn system_roots() -> Result<RootCertStore, String> {
@@ -158,7 +159,7 @@ impl TlsSession {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| permanent(&format!("{host} is not a name that a certificate can have")))?;
         let connection = ClientConnection::new(Arc::clone(context.config()?), name)
-            .map_err(|error| permanent(&error.to_string()))?;
+            .map_err(|error| permanent(&explain::words(&error)))?;
         Ok(TlsSession { connection, failure: None, first_byte: None })
     }
 
@@ -324,99 +325,5 @@ impl Write for Outgoing<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-fn permanent(text: &str) -> Fault {
-    fault(FaultKind::Permanent, &format!("TLS: {text}"))
-}
-
-/// Trust and compatibility are for a person to mend; anything else may be a bad moment of the network or the server.
-fn explain(error: &Error, first_byte: Option<u8>) -> Fault {
-    match error {
-        Error::InvalidCertificate(why) => permanent(&distrust(why)),
-        Error::PeerIncompatible(_) => permanent(&error.to_string()),
-        Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            permanent("the server requires a client certificate")
-        }
-        Error::AlertReceived(
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::UnsupportedCertificate
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::AccessDenied
-            // What a TLS 1.2 server says to a client without a certificate.
-            | AlertDescription::HandshakeFailure
-            | AlertDescription::ProtocolVersion,
-        ) => permanent(&format!("the server refuses us: {error}")),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)
-            if first_byte.is_some_and(|byte| b"-+:$*%>_".contains(&byte)) =>
-        {
-            permanent("the server speaks plain RESP on this port, not TLS")
-        }
-        Error::InvalidMessage(_) if first_byte.is_some_and(|byte| !RECORD_TYPES.contains(&byte)) => {
-            unreachable_fault("TLS: the peer does not speak TLS")
-        }
-        _ => unreachable_fault(&format!("TLS: {error}")),
-    }
-}
-
-/// The first byte of every TLS record (RFC 8446 §5.1).
-const RECORD_TYPES: std::ops::RangeInclusive<u8> = 20..=24;
-
-fn distrust(why: &CertificateError) -> String {
-    match why {
-        CertificateError::UnknownIssuer => "the server's certificate is not signed by a trusted authority".into(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired".into()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "the server's certificate is not valid yet".into()
-        }
-        other => format!("the server's certificate is not accepted: {other}"),
-    }
-}
-
-/// The verifier of `insecure`. Checking the handshake's signature would prove only that the peer owns the certificate
-/// that anybody can make, and would refuse odd certificates that the option promises to accept.
-#[derive(Debug)]
-struct AcceptAnything {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AcceptAnything {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

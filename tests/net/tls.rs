@@ -134,9 +134,28 @@ fn a_strange_ca_the_system_s_roots_a_wrong_name_and_an_expired_certificate_are_r
         refused(server.dial(TlsOptions::default()), FaultKind::Permanent, untrusted);
     }
     let server = Server::start("other-name");
-    refused(server.dial(trusting("ca")), FaultKind::Permanent, "not valid for name \"127.0.0.1\"");
+    refused(server.dial(trusting("ca")), FaultKind::Permanent, "is for elsewhere.example, not for 127.0.0.1");
     let server = Server::start("expired");
     refused(server.dial(trusting("ca")), FaultKind::Permanent, "has expired");
+    let server = Server::start("version-1");
+    refused(server.dial(trusting("ca")), FaultKind::Permanent, "version 1, which names no host");
+}
+
+#[test]
+fn a_server_that_is_its_own_authority_is_trusted_where_it_is_named_as_one() {
+    let server = Server::start("alone");
+    let mut stream = dial("localhost", server.port, trusting("alone")).unwrap();
+    ask(&mut stream, b"PING\r\n", b"+PONG\r\n").unwrap();
+    refused(
+        dial("127.0.0.1", server.port, trusting("alone")),
+        FaultKind::Permanent,
+        "is for localhost, not for 127.0.0.1",
+    );
+    // Another certificate of the same name is not that one.
+    refused(dial("localhost", server.port, trusting("alone-expired")), FaultKind::Permanent, "certificate");
+    refused(dial("localhost", server.port, trusting("ca")), FaultKind::Permanent, "tls_ca_file");
+    let server = Server::start("alone-expired");
+    refused(dial("localhost", server.port, trusting("alone-expired")), FaultKind::Permanent, "has expired");
 }
 
 #[test]
@@ -312,9 +331,9 @@ fn plain(answer: &'static [u8]) -> u16 {
 fn a_peer_without_tls_is_told_from_one_with_bad_tls() {
     let options = || trusting("ca");
     let port = plain(b"-ERR unknown command, with args beginning with: \r\n");
-    refused(dial("127.0.0.1", port, options()), FaultKind::Permanent, "plain RESP");
+    refused(dial("127.0.0.1", port, options()), FaultKind::Permanent, "use redis://");
     let port = plain(b"HTTP/1.1 503 Service Unavailable\r\n\r\n");
-    refused(dial("127.0.0.1", port, options()), FaultKind::Unreachable, "does not speak TLS");
+    refused(dial("127.0.0.1", port, options()), FaultKind::Permanent, "does not speak TLS");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use super::TempDir;
 const NEW_KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 
 /// A certificate authority `ca`; what it signed for `localhost` and 127.0.0.1 (`server`), for another name
-/// (`other-name`), until yesterday (`expired`) and for a client (`client`); and an authority that signed nothing
-/// (`stranger`).
+/// (`other-name`), until yesterday (`expired`), in the form of version 1 (`version-1`) and for a client (`client`); an authority that signed
+/// nothing (`stranger`); and two servers for `localhost` that are their own authorities (`alone`, `alone-expired`).
 pub struct Certificates {
     dir: PathBuf,
     /// Removes the directory, where it is one of our own.
@@ -36,6 +36,16 @@ impl Certificates {
         made.issue("other-name", "subjectAltName=DNS:elsewhere.example", 30);
         made.issue("expired", here, -1);
         made.issue("client", "extendedKeyUsage=clientAuth", 30);
+        made.openssl(&format!("req {NEW_KEY} -subj /CN=localhost -keyout version-1.key -out version-1.csr"));
+        made.openssl(
+            "x509 -req -in version-1.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -out version-1.pem",
+        );
+        made.openssl(&format!("req -x509 {NEW_KEY} -days 30 -subj /CN=localhost -keyout alone.key -out alone.pem"));
+        made.openssl(&format!("req {NEW_KEY} -subj /CN=localhost -keyout alone-expired.key -out alone-expired.csr"));
+        std::fs::write(made.path("extension"), "basicConstraints=critical,CA:TRUE").expect("a writable directory");
+        made.openssl(
+            "x509 -req -in alone-expired.csr -signkey alone-expired.key -extfile extension -days -1 -out alone-expired.pem",
+        );
         made
     }
 
