@@ -110,6 +110,7 @@ impl Machine {
             Input::Up { node, info } => self.node_up(cx, node, info),
             Input::Down { node, fault } => self.node_down(cx, node, fault),
             Input::Reply { node, reply } => self.node_replied(cx, node, reply),
+            Input::Rephrase { node } => self.send_again(cx, node),
             Input::Push { node, push } => self.on_push(cx, node, push),
             Input::Tick => self.tick(cx),
             Input::Cancel { op, status } => self.cancel(cx, op, status),
@@ -391,6 +392,22 @@ impl Machine {
         }
         self.deliver(cx, from, pending.asker, pending.queued, reply);
         self.pay_as_there_is_room(cx.now, from);
+    }
+
+    /// Only releases are ever said in another way.
+    fn send_again(&mut self, cx: &mut Context<'_>, to: NodeId) {
+        let node = &mut self.nodes[to];
+        let Some(pending) = node.in_flight.pop_front() else { return };
+        node.judged = node.judged.saturating_sub(1);
+        node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
+        self.stats.nodes[to].replies += 1;
+        if let Asker::Release { op, debt } = pending.asker {
+            let debt = debt.renewed(pending.queued, cx.now);
+            let refusal = self.release_on(cx.now, to, debt, op);
+            if let (Some(op), Some(fault)) = (op, refusal) {
+                self.on_release(cx, to, op, Reply::Refused(fault));
+            }
+        }
     }
 
     /// Releases that found the connection full follow as replies make room; those that a node has refused wait for their

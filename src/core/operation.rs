@@ -113,6 +113,12 @@ pub enum Input {
         /// Why.
         fault: Fault,
     },
+    /// The node refused the oldest request for the command that it was said with, and would answer to another: the request
+    /// is to be sent again.
+    Rephrase {
+        /// Who refused.
+        node: NodeId,
+    },
     /// The answer to the oldest unanswered request of this node.
     Reply {
         /// Which node.

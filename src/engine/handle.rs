@@ -423,6 +423,7 @@ fn link(node: NodeUrl, tls: Option<&Arc<TlsContext>>, options: &Options) -> Link
         protocol: node.protocol.unwrap_or(options.protocol),
         avoid_lua: options.avoid_lua,
         tracking: options.wake,
+        ..Login::default()
     };
     let tls = tls.filter(|_| node.tls).map(Arc::clone);
     Link::new(Endpoint::new(address, tls), login, options.connect_timeout_ms)

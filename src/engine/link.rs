@@ -9,8 +9,12 @@ use crate::net::stream::{Endpoint, Progress, Read, Stream};
 use crate::net::sys::{Epoll, Inherited, Interest};
 use crate::redis::command::Encoder;
 use crate::redis::dialect::Dialect;
+use crate::redis::foreign;
 use crate::redis::frame::Cutter;
-use crate::redis::handshake::{Handshake, Identity, Login};
+use crate::redis::handshake::{Handshake, Identity, Login, Steps};
+
+use super::acquaintance::Acquaintance;
+use super::look::Look;
 
 /// Most bytes that wait to be sent to one node. A node that takes none for so long is given up.
 const OUTGOING_BYTES_MAX: usize = 64 << 20;
@@ -22,6 +26,12 @@ const REST_MAX_MS: u64 = 1_000;
 
 /// A connection that lived longer than this, or was of use, is dialled again at once.
 const STEADY_NS: u64 = 1_000 * NS_PER_MS;
+
+/// A second look at a port is given at least this time.
+const LOOK_MIN_NS: u64 = 20 * NS_PER_MS;
+
+/// So many releases may be under way on one connection when the server refuses the first for its command.
+const REFUSED_REPLACEMENTS_MAX: usize = 65_536;
 
 /// Buffers larger than this are given back to the allocator once they are empty.
 const BUFFER_KEPT_BYTES: usize = 64 * 1024;
@@ -38,10 +48,37 @@ pub(crate) enum Event {
 }
 
 enum Phase {
-    Resting { until_mono_ns: u64 },
-    Dialing { stream: Stream, since_mono_ns: u64 },
-    Greeting { stream: Stream, handshake: Box<Handshake>, since_mono_ns: u64 },
-    Ready { stream: Stream, dialect: Dialect, identity: Option<Identity>, since_mono_ns: u64 },
+    Resting {
+        until_mono_ns: u64,
+    },
+    Dialing {
+        stream: Stream,
+        since_mono_ns: u64,
+    },
+    Greeting {
+        stream: Stream,
+        handshake: Box<Handshake>,
+        since_mono_ns: u64,
+    },
+    /// The dial has failed; before that is told, another protocol is tried.
+    Looking {
+        look: Box<Look>,
+        failure: Failure,
+        until_mono_ns: u64,
+    },
+    Ready {
+        stream: Stream,
+        dialect: Dialect,
+        identity: Option<Identity>,
+        since_mono_ns: u64,
+    },
+}
+
+/// Why a dial failed, and over which command, of those that could be left out.
+struct Failure {
+    fault: Fault,
+    command: Option<&'static str>,
+    family: Option<Steps>,
 }
 
 /// The connection to one node.
@@ -60,6 +97,9 @@ pub(crate) struct Link {
     /// A connection that we gave up and that the server may still have.
     abandoned: Option<Identity>,
     failures: u32,
+    acquaintance: Acquaintance,
+    /// Releases on this connection that were refused for their command.
+    refused_replacements: usize,
     /// The connection has answered a request: whoever cut it, the server was not what failed.
     was_of_use: bool,
     /// When the last dial began, on the wait clock.
@@ -87,6 +127,8 @@ impl Link {
             cutter: Cutter::new(),
             abandoned: None,
             failures: 0,
+            acquaintance: Acquaintance::default(),
+            refused_replacements: 0,
             was_of_use: false,
             dialled_mono_ns: 0,
             poll_set: 0,
@@ -122,7 +164,9 @@ impl Link {
                 self.descriptor.set(stream.interest().map(|(fd, _)| fd));
                 match driven {
                     Ok(Progress::Open) => self.greet(now, since_mono_ns),
-                    Ok(Progress::Pending) if is_overdue(since_mono_ns) => Some(self.too_slow(now, stage)),
+                    Ok(Progress::Pending) if is_overdue(since_mono_ns) => {
+                        self.fail(now, too_slow(connect_timeout_ns, stage))
+                    }
                     Ok(Progress::Pending) => {
                         if stream.interest() != interest {
                             self.poll_set += 1;
@@ -130,11 +174,28 @@ impl Link {
                         }
                         None
                     }
-                    Err(fault) => Some(self.fail(now, fault)),
+                    Err(fault) => self.fail(now, fault),
                 }
             }
             Phase::Greeting { since_mono_ns, .. } => {
-                is_overdue(*since_mono_ns).then(|| self.too_slow(now, "logging in"))
+                let fault = too_slow(connect_timeout_ns, "logging in");
+                if is_overdue(*since_mono_ns) { self.down(now, fault) } else { None }
+            }
+            Phase::Looking { look, until_mono_ns, .. } => {
+                let interest = look.interest();
+                self.descriptor.set(None);
+                let found = look.advance();
+                self.descriptor.set(look.interest().map(|(fd, _)| fd));
+                let is_over = now.mono_ns >= *until_mono_ns;
+                if look.interest() != interest {
+                    self.poll_set += 1;
+                    self.unregister();
+                }
+                match found {
+                    Some(found) => self.has_looked(now, found),
+                    None if is_over => self.has_looked(now, None),
+                    None => None,
+                }
             }
             Phase::Ready { stream, .. } => {
                 let driven = if stream.wants_write() { stream.drive() } else { Ok(Progress::Open) };
@@ -142,26 +203,27 @@ impl Link {
                 if std::mem::replace(&mut self.is_blocked, is_blocked) != is_blocked {
                     self.poll_set += 1;
                 }
-                driven.err().map(|fault| self.fail(now, fault))
+                driven.err().and_then(|fault| self.fail(now, fault))
             }
         }
     }
 
     fn greet(&mut self, now: Now, since_mono_ns: u64) -> Option<Event> {
         self.outgoing.clear();
+        self.login.leave_out = self.acquaintance.leave_out(now.mono_ns);
         let handshake = Box::new(Handshake::new(&self.login, self.abandoned.as_ref(), &mut self.outgoing));
         let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
         if let Phase::Dialing { stream, .. } = phase {
             self.enter(Phase::Greeting { stream, handshake, since_mono_ns });
         }
-        self.flush().err().map(|fault| self.fail(now, fault))
+        self.flush().err().and_then(|fault| self.fail(now, fault))
     }
 
     /// Reads what has arrived, once. True when there may be more.
     pub(crate) fn receive(&mut self) -> Result<bool, Fault> {
         let stream = match &mut self.phase {
             Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
-            Phase::Resting { .. } | Phase::Dialing { .. } => return Ok(false),
+            Phase::Resting { .. } | Phase::Dialing { .. } | Phase::Looking { .. } => return Ok(false),
         };
         if self.consumed >= BUFFER_KEPT_BYTES {
             self.incoming.drain(..self.consumed);
@@ -170,7 +232,7 @@ impl Link {
         match stream.read(&mut self.incoming)? {
             Read::Data { more } => Ok(more),
             Read::Empty => Ok(false),
-            Read::Eof => Err(Fault::new(FaultKind::Unreachable, "connection closed by the server")),
+            Read::Eof => Err(Fault::new(FaultKind::Unreachable, "the server closed the connection")),
         }
     }
 
@@ -183,7 +245,8 @@ impl Link {
             let greeting = handshake.on_frame(frame, &mut self.outgoing);
             let greeting = greeting.map_err(|fault| self.without_quotation(fault))?;
             self.consume(frame_end);
-            if let Some(greeting) = greeting {
+            if let Some(mut greeting) = greeting {
+                self.acquaintance.greeted(since_mono_ns, &mut greeting);
                 let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
                 if let Phase::Greeting { stream, .. } = phase {
                     let (dialect, identity) = (greeting.dialect, greeting.identity);
@@ -230,6 +293,26 @@ impl Link {
         self.was_of_use = true;
     }
 
+    /// Whether a release was refused for the command that would replace a script. From here on scripts are used.
+    pub(crate) fn turn_to_scripts(&mut self, fault: &Fault) -> bool {
+        const REFUSALS: [&str; 4] = [
+            "NOPERM needs +delex:",
+            "NOPERM needs +delifeq:",
+            "ERR unknown command 'DELEX'",
+            "ERR unknown command 'DELIFEQ'",
+        ];
+        let Phase::Ready { dialect, .. } = &mut self.phase else { return false };
+        // What was under way when the first was refused is refused as well; a server that goes on is not obeyed for ever.
+        let is_refusal = self.login.avoid_lua && REFUSALS.iter().any(|refusal| fault.text.starts_with(refusal));
+        if !is_refusal || self.refused_replacements >= REFUSED_REPLACEMENTS_MAX {
+            return false;
+        }
+        self.refused_replacements += 1;
+        *dialect = Dialect::Lua;
+        self.acquaintance.wants_scripts();
+        true
+    }
+
     /// Queues a request. It leaves with the next flush.
     pub(crate) fn queue(&mut self, encoder: &mut Encoder, request: &Request) {
         if let Phase::Ready { dialect, .. } = &self.phase {
@@ -241,7 +324,7 @@ impl Link {
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {
         let stream = match &mut self.phase {
             Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
-            Phase::Resting { .. } | Phase::Dialing { .. } => return Ok(()),
+            Phase::Resting { .. } | Phase::Dialing { .. } | Phase::Looking { .. } => return Ok(()),
         };
         let had_rest = self.is_blocked;
         while self.sent < self.outgoing.len() {
@@ -316,6 +399,7 @@ impl Link {
         let stream = match &self.phase {
             Phase::Resting { .. } => return None,
             Phase::Dialing { stream, .. } => return stream.interest(),
+            Phase::Looking { look, .. } => return look.interest(),
             Phase::Greeting { stream, .. } | Phase::Ready { stream, .. } => stream,
         };
         let (fd, _) = stream.interest()?;
@@ -325,7 +409,7 @@ impl Link {
     /// When [`Link::advance`] has something to do although no descriptor is ready.
     pub(crate) fn deadline_mono_ns(&self) -> Option<u64> {
         match &self.phase {
-            Phase::Resting { until_mono_ns } => Some(*until_mono_ns),
+            Phase::Resting { until_mono_ns } | Phase::Looking { until_mono_ns, .. } => Some(*until_mono_ns),
             Phase::Dialing { since_mono_ns, .. } | Phase::Greeting { since_mono_ns, .. } => {
                 Some(since_mono_ns.saturating_add(self.connect_timeout_ns))
             }
@@ -341,45 +425,130 @@ impl Link {
     /// Gives the connection up. The next one asks the server to forget this one first: a SET that is still on its way
     /// would otherwise be executed after its release.
     pub(crate) fn give_up(&mut self, now: Now) {
+        if !matches!(self.phase, Phase::Resting { .. }) {
+            self.end(now);
+        }
+    }
+
+    fn end(&mut self, now: Now) {
+        let was_steady = match &self.phase {
+            Phase::Ready { since_mono_ns, .. } => {
+                now.mono_ns.saturating_sub(*since_mono_ns) >= STEADY_NS || self.was_of_use
+            }
+            _ => false,
+        };
+        self.hang_up();
+        self.failures = if was_steady { 0 } else { self.failures.saturating_add(1) };
+        let rest_ms = match self.failures {
+            0 => 0,
+            failures => REST_MIN_MS.saturating_mul(1 << (failures - 1).min(10)).min(REST_MAX_MS),
+        };
+        self.rest(now, rest_ms);
+    }
+
+    /// Closes what there is, at the server too.
+    fn hang_up(&mut self) {
         self.unregister();
         self.descriptor.set(None);
-        let (lived_ns, is_ready) = match &mut self.phase {
-            Phase::Resting { .. } => return,
-            Phase::Dialing { stream, .. } | Phase::Greeting { stream, .. } => {
-                stream.abandon();
-                (0, false)
-            }
-            Phase::Ready { stream, identity, since_mono_ns, .. } => {
+        match &mut self.phase {
+            Phase::Resting { .. } => {}
+            Phase::Dialing { stream, .. } | Phase::Greeting { stream, .. } => stream.abandon(),
+            Phase::Looking { look, .. } => look.abandon(),
+            Phase::Ready { stream, identity, .. } => {
                 stream.abandon();
                 if identity.is_some() {
                     self.abandoned = identity.take();
                 }
-                (now.mono_ns.saturating_sub(*since_mono_ns), true)
             }
-        };
-        let rest_ms = if is_ready && (lived_ns >= STEADY_NS || self.was_of_use) {
-            self.failures = 0;
-            0
-        } else {
-            self.failures = self.failures.saturating_add(1);
-            REST_MIN_MS.saturating_mul(1 << (self.failures - 1).min(10)).min(REST_MAX_MS)
-        };
+        }
         self.was_of_use = false;
+        self.refused_replacements = 0;
         self.outgoing.clear();
         self.sent = 0;
         self.is_blocked = false;
         self.incoming.clear();
         self.consumed = 0;
         self.cutter = Cutter::new();
+    }
+
+    fn rest(&mut self, now: Now, rest_ms: u64) {
         // However useful it was: a server that closes again and again is not dialled more often than this.
         let least_mono_ns = self.dialled_mono_ns.saturating_add(REST_MIN_MS * NS_PER_MS);
         self.enter(Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms).max(least_mono_ns) });
     }
 
-    /// The connection failed.
-    pub(crate) fn fail(&mut self, now: Now, fault: Fault) -> Event {
-        self.give_up(now);
-        Event::Down(fault)
+    /// The connection failed. `None`: it is tried in another way before anybody is told.
+    pub(crate) fn fail(&mut self, now: Now, fault: Fault) -> Option<Event> {
+        let connect_timeout_ns = self.connect_timeout_ns;
+        match &self.phase {
+            Phase::Greeting { handshake, since_mono_ns, .. } if fault.kind == FaultKind::Unreachable => {
+                // As long as it took to be left, and some more.
+                let took_ns = now.mono_ns.saturating_sub(*since_mono_ns);
+                let patience_ns = took_ns.saturating_mul(2).saturating_add(LOOK_MIN_NS).min(connect_timeout_ns / 4);
+                let until_mono_ns = now.mono_ns.saturating_add(patience_ns);
+                let has_heard = handshake.has_heard() || !self.incoming.is_empty();
+                let (command, family) = handshake.closed(self.acquaintance.answered());
+                self.was_left(now, Failure { fault, command: Some(command), family }, has_heard, until_mono_ns)
+            }
+            Phase::Greeting { handshake, .. } if fault.kind == FaultKind::Protocol && !handshake.has_heard() => {
+                let known = foreign::recognise(&self.incoming, false);
+                self.down(now, known.map_or(fault, |what| Fault::new(FaultKind::Permanent, what)))
+            }
+            Phase::Dialing { stream, .. } if stream.is_tls_without_an_answer() => {
+                let until_mono_ns = now.mono_ns.saturating_add(connect_timeout_ns / 4);
+                self.was_left(now, Failure { fault, command: None, family: None }, false, until_mono_ns)
+            }
+            Phase::Resting { .. }
+            | Phase::Dialing { .. }
+            | Phase::Greeting { .. }
+            | Phase::Looking { .. }
+            | Phase::Ready { .. } => self.down(now, fault),
+        }
+    }
+
+    /// The peer took the connection, and then left or said nothing: it speaks another protocol, or cannot bear a command.
+    fn was_left(&mut self, now: Now, failure: Failure, has_heard: bool, until_mono_ns: u64) -> Option<Event> {
+        match &self.acquaintance.look {
+            Some(Some(known)) if !has_heard => {
+                let known = known.clone();
+                self.down(now, known)
+            }
+            None if !has_heard => {
+                self.hang_up();
+                let look = Box::new(Look::begin(&self.endpoint));
+                self.enter(Phase::Looking { look, failure, until_mono_ns });
+                self.advance(now)
+            }
+            _ => self.try_without(now, failure),
+        }
+    }
+
+    fn has_looked(&mut self, now: Now, found: Option<Fault>) -> Option<Event> {
+        self.acquaintance.look = Some(found.clone());
+        let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
+        let Phase::Looking { mut look, failure, .. } = phase else { return None };
+        look.abandon();
+        match found {
+            Some(known) => self.down(now, known),
+            None => self.try_without(now, failure),
+        }
+    }
+
+    fn try_without(&mut self, now: Now, failure: Failure) -> Option<Event> {
+        let Failure { fault, command, family } = failure;
+        let Some(command) = command else { return self.down(now, fault) };
+        if let Some(culprit) = self.acquaintance.closed_over(command, family, self.failures) {
+            let text = format!("{} after {culprit}", fault.text);
+            return self.down(now, Fault::new(fault.kind, text));
+        }
+        self.hang_up();
+        self.rest(now, REST_MIN_MS);
+        None
+    }
+
+    fn down(&mut self, now: Now, fault: Fault) -> Option<Event> {
+        self.end(now);
+        Some(Event::Down(fault))
     }
 
     /// Says goodbye without cutting off what was written: a stopped server will still execute a release that is
@@ -393,20 +562,17 @@ impl Link {
         self.enter(Phase::Resting { until_mono_ns: u64::MAX });
     }
 
-    fn too_slow(&mut self, now: Now, stage: &str) -> Event {
-        let timeout_ms = self.connect_timeout_ns / NS_PER_MS;
-        self.fail(
-            now,
-            Fault::new(FaultKind::Unreachable, format!("no connection within {timeout_ms} ms, still {stage}")),
-        )
-    }
-
     fn enter(&mut self, phase: Phase) {
         self.descriptor.set(None);
         self.phase = phase;
         self.descriptor.set(self.interest().map(|(fd, _)| fd));
         self.poll_set += 1;
     }
+}
+
+fn too_slow(connect_timeout_ns: u64, stage: &str) -> Fault {
+    let timeout_ms = connect_timeout_ns / NS_PER_MS;
+    Fault::new(FaultKind::Unreachable, format!("no connection within {timeout_ms} ms, still {stage}"))
 }
 
 /// Empties a buffer; a huge one is not kept.

@@ -5,6 +5,7 @@
 //! `loop_face.rs` the event-loop face, `events.rs` what it hands out, `state.rs` what the mutex guards, `link.rs` one
 //! connection's life.
 
+mod acquaintance;
 mod blocking;
 mod canceller;
 mod entropy;
@@ -15,6 +16,7 @@ mod handover;
 mod inspection;
 mod lease;
 mod link;
+mod look;
 mod loop_face;
 mod options;
 mod owner;

@@ -9,7 +9,7 @@ use crate::core::machine::{Context, Machine};
 use crate::core::operation::{Completion, Input, LeaseKey, OpKey, Operation, Output};
 use crate::core::quorum::NodeSet;
 use crate::core::report::{Failure, Status};
-use crate::core::request::{Fault, NodeId};
+use crate::core::request::{Fault, NodeId, Reply, RequestKind};
 use crate::core::time::Now;
 use crate::net::sys::{self, Inherited, PollFd};
 use crate::redis::command::Encoder;
@@ -332,7 +332,14 @@ impl State {
             match incoming {
                 Incoming::Reply(reply) => {
                     self.links[node].answered();
-                    self.step(now, Input::Reply { node, reply });
+                    let is_release = self.machine.awaited(node) == Some(RequestKind::Release);
+                    let input = match &reply {
+                        Reply::Refused(fault) if is_release && self.links[node].turn_to_scripts(fault) => {
+                            Input::Rephrase { node }
+                        }
+                        _ => Input::Reply { node, reply },
+                    };
+                    self.step(now, input);
                 }
                 Incoming::Push(pushes) => {
                     for push in pushes {
@@ -347,8 +354,9 @@ impl State {
     }
 
     fn node_failed(&mut self, now: Now, node: NodeId, fault: Fault) {
-        let event = self.links[node].fail(now, fault);
-        self.on_event(now, node, event);
+        if let Some(event) = self.links[node].fail(now, fault) {
+            self.on_event(now, node, event);
+        }
         self.advance(now, node);
     }
 

@@ -104,6 +104,8 @@ pub struct Stream {
     index: usize,
     /// What the last `drive` has turned away from.
     retired: Vec<Retired>,
+    /// The TLS handshake has failed before the peer had said a byte.
+    is_unanswered: bool,
 }
 
 enum State {
@@ -147,8 +149,13 @@ impl Stream {
     /// [`TlsContext::prepare`] has.
     #[must_use]
     pub fn dial(endpoint: &Arc<Endpoint>) -> Stream {
-        let mut stream =
-            Stream { endpoint: Arc::clone(endpoint), state: State::nowhere(), index: 0, retired: Vec::new() };
+        let mut stream = Stream {
+            endpoint: Arc::clone(endpoint),
+            state: State::nowhere(),
+            index: 0,
+            retired: Vec::new(),
+            is_unanswered: false,
+        };
         stream.state = stream.begin().unwrap_or_else(State::Failed);
         stream
     }
@@ -242,6 +249,15 @@ impl Stream {
         }
     }
 
+    /// Whether a TLS handshake has begun of which the peer has not said a byte.
+    #[must_use]
+    pub fn is_tls_without_an_answer(&self) -> bool {
+        match &self.state {
+            State::Securing(_, session) => !session.has_heard(),
+            _ => self.is_unanswered,
+        }
+    }
+
     /// Gives the connection up for good, at the server too, whoever else may hold a duplicate of the descriptor: what
     /// was not sent is thrown away, then the descriptor is closed. Dropping only closes, which is all that a forked
     /// child may do.
@@ -292,7 +308,10 @@ impl Stream {
             State::Securing(socket, mut session) => match session.handshake(&socket) {
                 Ok(false) => (State::Securing(socket, session), Some(Progress::Pending)),
                 Ok(true) => (self.open(socket, Some(session)), None),
-                Err(fault) => (self.fail(socket, fault), None),
+                Err(fault) => {
+                    self.is_unanswered = !session.has_heard();
+                    (self.fail(socket, fault), None)
+                }
             },
             State::Open(socket, session) => (State::Open(socket, session), Some(Progress::Open)),
             State::Failed(fault) => (State::Failed(fault), None),
@@ -404,8 +423,13 @@ mod tests {
 
     /// A dial as it goes on once the name has been resolved.
     fn resolved(endpoint: &Arc<Endpoint>, addresses: &[SocketAddr]) -> Stream {
-        let mut stream =
-            Stream { endpoint: Arc::clone(endpoint), state: State::nowhere(), index: 0, retired: Vec::new() };
+        let mut stream = Stream {
+            endpoint: Arc::clone(endpoint),
+            state: State::nowhere(),
+            index: 0,
+            retired: Vec::new(),
+            is_unanswered: false,
+        };
         stream.state = stream.connect_to_any(addresses.to_vec());
         stream
     }

@@ -183,6 +183,11 @@ impl TlsSession {
         }
     }
 
+    /// Whether the peer has sent anything.
+    pub(super) fn has_heard(&self) -> bool {
+        self.first_byte.is_some()
+    }
+
     /// Appends decrypted bytes. `Data { more: false }` and `Empty` are said only when rustls holds no plaintext and
     /// the socket has been found empty: anything else would leave a reply lying here while the socket is silent.
     pub(super) fn read(&mut self, socket: &Socket, into: &mut Vec<u8>) -> Result<Read, Fault> {

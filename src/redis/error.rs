@@ -39,10 +39,29 @@ pub(super) fn judge(words: &[u8]) -> Option<FaultKind> {
 
 fn by_code(words: &[u8]) -> Option<FaultKind> {
     match code(words) {
-        b"LOADING" | b"READONLY" | b"OOM" | b"MISCONF" | b"MASTERDOWN" | b"CLUSTERDOWN" | b"BUSY" | b"NOREPLICAS"
-        | b"TRYAGAIN" => Some(FaultKind::Refused),
-        b"NOAUTH" | b"WRONGPASS" | b"NOPERM" | b"WRONGTYPE" | b"MOVED" | b"ASK" | b"CROSSSLOT" | b"DENIED"
-        | b"NOPROTO" => Some(FaultKind::Permanent),
+        b"LOADING" | b"READONLY" | b"OOM" | b"MISCONF" | b"MASTERDOWN" | b"BUSY" | b"NOREPLICAS" => {
+            Some(FaultKind::Refused)
+        }
+        b"NOAUTH" | b"WRONGPASS" | b"NOPERM" | b"WRONGTYPE" | b"DENIED" | b"NOPROTO" => Some(FaultKind::Permanent),
+        code if is_of_a_cluster(code) => Some(FaultKind::Permanent),
+        _ => None,
+    }
+}
+
+/// What only servers in cluster mode say.
+fn is_of_a_cluster(code: &[u8]) -> bool {
+    matches!(code, b"MOVED" | b"ASK" | b"CROSSSLOT" | b"CLUSTERDOWN" | b"TRYAGAIN")
+}
+
+/// Why a server of a cluster cannot be one of N masters.
+pub(super) const CLUSTER_MODE: &str = "cluster mode: not an independent master";
+
+/// What to do about an error, where there is one thing to do.
+fn advice(code: &[u8]) -> Option<&'static str> {
+    match code {
+        b"NOAUTH" => Some("set a password"),
+        b"LOADING" | b"BUSY" => Some("try again"),
+        code if is_of_a_cluster(code) => Some(CLUSTER_MODE),
         _ => None,
     }
 }
@@ -89,7 +108,11 @@ fn readable(words: &[u8]) -> String {
             let detail = kept.strip_prefix(b"NOPERM ").unwrap_or(kept);
             escape_to(format!("NOPERM needs {right}: "), detail, FAULT_TEXT_MAX)
         }
-        None => escape(kept, FAULT_TEXT_MAX),
+        None => {
+            let advice = advice(code(kept)).map_or(String::new(), |advice| format!(": {advice}"));
+            let kept = if advice.is_empty() { kept } else { kept.strip_suffix(b".").unwrap_or(kept) };
+            escape(kept, FAULT_TEXT_MAX - advice.len()) + &advice
+        }
     }
 }
 
@@ -115,11 +138,6 @@ fn missing_right(words: &[u8]) -> Option<String> {
             .then(|| format!("+{}", escape(name, 64)));
     }
     is_about_a_key(words).then(|| "access to the key".to_owned())
-}
-
-/// The command itself is allowed, its key is not: servers check them in this order (`ACLSelectorCheckCmd`).
-pub(super) fn is_key_refusal(words: &[u8]) -> bool {
-    code(words) == b"NOPERM" && is_about_a_key(words)
 }
 
 fn is_about_a_key(words: &[u8]) -> bool {
@@ -253,14 +271,22 @@ mod tests {
     }
 
     #[test]
-    fn key_refusals_differ_from_command_refusals() {
-        assert!(is_key_refusal(b"NOPERM No permissions to access a key"));
-        assert!(is_key_refusal(b"NOPERM User x has no permissions to access the 'k' key"));
-        assert!(!is_key_refusal(b"NOPERM User x has no permissions to run the 'delex' command"));
-        assert!(!is_key_refusal(
-            b"NOPERM this user has no permissions to access one of the channels used as arguments"
-        ));
-        assert!(!is_key_refusal(b"ERR no permissions to access a key"));
+    fn what_helps_is_said() {
+        for (text, expected) in [
+            ("NOAUTH Authentication required.", "NOAUTH Authentication required: set a password"),
+            (
+                "LOADING Redis is loading the dataset in memory",
+                "LOADING Redis is loading the dataset in memory: try again",
+            ),
+            ("MOVED 3999 127.0.0.1:6381", "MOVED 3999 127.0.0.1:6381: cluster mode: not an independent master"),
+            (
+                "CLUSTERDOWN Hash slot not served",
+                "CLUSTERDOWN Hash slot not served: cluster mode: not an independent master",
+            ),
+        ] {
+            assert_eq!(readable(text.as_bytes()), expected);
+        }
+        assert_eq!(judge(b"CLUSTERDOWN The cluster is down"), Some(FaultKind::Permanent));
     }
 
     #[test]

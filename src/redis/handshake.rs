@@ -6,8 +6,10 @@
 //!    behind it would run as the default user. A server that does not know HELLO gets AUTH, alone as well.
 //! 2. *Questions*, in one batch: database, name, tracking, who we are, who the server is. Without credentials the
 //!    opening goes in the same segment.
-//! 3. *Last things*, where there are any: the connection that was given up before is killed at the server, and servers
-//!    that may have them are asked for the commands that replace scripts.
+//! 3. *The last thing*, where there is one: the connection that was given up before is killed at the server.
+//!
+//! What a server has refused, or has closed a connection over, is [left out](Login::leave_out) of later handshakes: each
+//! refusal is an entry in its ACL LOG.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -20,6 +22,10 @@ use super::frame::protocol;
 use super::reply::value;
 use super::url::Secret;
 use crate::core::request::{Fault, FaultKind, ServerInfo};
+use steps::Step;
+pub use steps::Steps;
+
+mod steps;
 
 /// Which version of the protocol to speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,10 +52,12 @@ pub struct Login {
     pub client_name: Option<String>,
     /// Version of the protocol.
     pub protocol: Protocol,
-    /// Whether to look for commands that replace the scripts.
+    /// Whether to use commands that replace the scripts where the server's version has them.
     pub avoid_lua: bool,
     /// Whether to ask for invalidation pushes.
     pub tracking: bool,
+    /// What this server is not asked.
+    pub leave_out: Steps,
 }
 
 /// Who a connection is to its server.
@@ -72,17 +80,19 @@ pub struct Greeting {
     pub dialect: Dialect,
     /// Who we are to it; `None` before Redis 6.2 and where ACLs hide it.
     pub identity: Option<Identity>,
+    /// What the server refused for want of a right.
+    pub refused: Steps,
+    /// What it answered, if only with an error.
+    pub answered: Steps,
 }
 
 /// More pushes than this before the handshake ends are no server's doing: nothing has been subscribed to.
 const PUSHES_MAX: usize = 16;
 /// Words of the server's that are kept (run id, policy, our address) are shorter than this. Redis' are 40, 15 and 107.
 const WORD_BYTES_MAX: usize = 128;
-/// The first major version, of Redis as of Valkey, that may have a command which replaces a script.
-const LUA_FREE_SINCE: u32 = 8;
-/// What the probes ask for, and the value they ask it to have. Nobody sets it, so that nothing is deleted or changed.
-const PROBE_KEY: &str = "libredlock:probe";
-const PROBE_TOKEN: &str = "libredlock:never-set";
+/// Since when servers have a command that compares and deletes: `DELEX` in Redis, `DELIFEQ` in Valkey.
+const REDIS_WITH_DELEX: (u32, u32) = (8, 4);
+const VALKEY_WITH_DELIFEQ: (u32, u32) = (9, 0);
 
 /// A handshake under way.
 #[derive(Debug)]
@@ -93,59 +103,21 @@ pub struct Handshake {
     awaited: VecDeque<Step>,
     pushes: usize,
     is_resp3: bool,
-    highest_major: Option<u32>,
+    /// Major and minor version, where the server says that it is a Redis or a Valkey.
+    redis: Option<(u32, u32)>,
+    valkey: Option<(u32, u32)>,
     client: Option<(u64, String)>,
     info: ServerInfo,
-    delex: Probe,
-    delifeq: Probe,
+    refused: Steps,
+    answered: Steps,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Round {
     Opening,
     Questions,
-    LastThings,
+    LastThing,
     Over,
-}
-
-/// What an expected reply answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Hello,
-    Auth,
-    Select,
-    /// Nice to have; its reply changes nothing.
-    Courtesy,
-    /// How many connections were closed; none, where that had happened before.
-    Kill,
-    Tracking,
-    ClientInfo,
-    InfoServer,
-    InfoReplication,
-    InfoMemory,
-    Time,
-    ProbeDelex,
-    ProbeDelifeq,
-}
-
-impl Step {
-    /// Whether its answer tells which server process this is, makes the connection one that the server can close,
-    /// closes the one before it, or asks to be woken.
-    fn is_identity(self) -> bool {
-        matches!(self, Step::Kill | Step::Tracking | Step::ClientInfo | Step::InfoServer | Step::InfoReplication)
-    }
-}
-
-/// What is known of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Probe {
-    /// Unknown to the server, forbidden, or not asked for.
-    #[default]
-    Missing,
-    /// It answered.
-    Works,
-    /// It is allowed, only not on the probe's key.
-    OtherKeys,
 }
 
 impl Handshake {
@@ -162,14 +134,15 @@ impl Handshake {
             awaited: VecDeque::new(),
             pushes: 0,
             is_resp3: false,
-            highest_major: None,
+            redis: None,
+            valkey: None,
             client: None,
             info: ServerInfo::default(),
-            delex: Probe::default(),
-            delifeq: Probe::default(),
+            refused: Steps::default(),
+            answered: Steps::default(),
         };
         let credentials = handshake.credentials();
-        if login.protocol != Protocol::Resp2 {
+        if login.protocol != Protocol::Resp2 && !login.leave_out.contains(Step::Hello) {
             let mut words = vec!["HELLO", "3"];
             if let Some((username, password)) = &credentials {
                 words.extend(["AUTH", username.as_deref().unwrap_or("default"), password]);
@@ -200,6 +173,7 @@ impl Handshake {
         let Some(step) = self.awaited.pop_front() else {
             return Err(protocol("a reply without a request"));
         };
+        self.answered.insert(step);
         match error::words(frame) {
             Some(words) => self.on_error(step, words, out)?,
             None => self.on_value(step, value(frame)?)?,
@@ -207,14 +181,30 @@ impl Handshake {
         while self.awaited.is_empty() {
             match self.round {
                 Round::Opening => self.ask_questions(out),
-                Round::Questions => self.say_last_things(out),
-                Round::LastThings | Round::Over => {
+                Round::Questions => self.say_the_last_thing(out),
+                Round::LastThing | Round::Over => {
                     self.round = Round::Over;
                     return Ok(Some(self.greeting()));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The peer has closed the connection: over which command, and what to leave out next time if it is that which it
+    /// cannot bear. `answered`: what it has answered before; those it knows, and leaves for another reason.
+    #[must_use]
+    pub fn closed(&self, answered: Steps) -> (&'static str, Option<Steps>) {
+        let Some(&step) = self.awaited.front() else { return ("the handshake", None) };
+        let is_needed = step == Step::Hello && self.login.protocol == Protocol::Resp3;
+        let family = step.family().filter(|family| !is_needed && !family.meets(answered.or(self.answered)));
+        (step.name(), family)
+    }
+
+    /// Whether the peer has said anything.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        self.pushes > 0 || !self.answered.is_empty()
     }
 
     /// User, if not the default one, and password; `None` where there is nothing to present.
@@ -236,8 +226,10 @@ impl Handshake {
     }
 
     fn ask(&mut self, out: &mut Vec<u8>, step: Step, words: &[&str]) {
-        say(out, words);
-        self.awaited.push_back(step);
+        if !self.login.leave_out.contains(step) {
+            say(out, words);
+            self.awaited.push_back(step);
+        }
     }
 
     fn ask_questions(&mut self, out: &mut Vec<u8>) {
@@ -247,10 +239,10 @@ impl Handshake {
             self.ask(out, Step::Select, &["SELECT", &db]);
         }
         if let Some(name) = self.login.client_name.clone().filter(|name| !name.is_empty()) {
-            self.ask(out, Step::Courtesy, &["CLIENT", "SETNAME", &name]);
+            self.ask(out, Step::SetName, &["CLIENT", "SETNAME", &name]);
         }
-        self.ask(out, Step::Courtesy, &["CLIENT", "SETINFO", "LIB-NAME", "libredlock"]);
-        self.ask(out, Step::Courtesy, &["CLIENT", "SETINFO", "LIB-VER", env!("CARGO_PKG_VERSION")]);
+        self.ask(out, Step::SetInfo, &["CLIENT", "SETINFO", "LIB-NAME", "libredlock"]);
+        self.ask(out, Step::SetInfo, &["CLIENT", "SETINFO", "LIB-VER", env!("CARGO_PKG_VERSION")]);
         // RESP3 may be undecided here, when HELLO is in the same segment. In RESP2 the answer is yes and means nothing.
         let is_resp3_possible = self.is_resp3 || self.awaited.contains(&Step::Hello);
         if self.login.tracking && is_resp3_possible {
@@ -261,22 +253,20 @@ impl Handshake {
         self.ask(out, Step::InfoReplication, &["INFO", "replication"]);
         self.ask(out, Step::InfoMemory, &["INFO", "memory"]);
         self.ask(out, Step::Time, &["TIME"]);
+        if self.awaited.is_empty() && self.answered.is_empty() {
+            // Nothing is ready before it has said something.
+            self.ask(out, Step::Ping, &["PING"]);
+        }
     }
 
-    fn say_last_things(&mut self, out: &mut Vec<u8>) {
-        self.round = Round::LastThings;
+    fn say_the_last_thing(&mut self, out: &mut Vec<u8>) {
+        self.round = Round::LastThing;
         let previous = self.previous.take().filter(|previous| {
             !previous.run_id.is_empty() && !previous.addr.is_empty() && previous.run_id == self.info.run_id
         });
         if let Some(previous) = previous {
             let id = previous.client_id.to_string();
             self.ask(out, Step::Kill, &["CLIENT", "KILL", "ID", &id, "ADDR", &previous.addr]);
-        }
-        // Asking by doing is the only question that no renamed command, ACL or disguise answers wrongly; older servers
-        // are spared it, since they count and log errors.
-        if self.login.avoid_lua && self.highest_major.is_none_or(|major| major >= LUA_FREE_SINCE) {
-            self.ask(out, Step::ProbeDelex, &["DELEX", PROBE_KEY, "IFEQ", PROBE_TOKEN]);
-            self.ask(out, Step::ProbeDelifeq, &["DELIFEQ", PROBE_KEY, PROBE_TOKEN]);
         }
     }
 
@@ -286,7 +276,8 @@ impl Handshake {
             return self.on_refused_credentials(step, words, judged, out);
         }
         match error::code(words) {
-            b"NOAUTH" => return Err(Fault::new(FaultKind::Permanent, "NOAUTH: password required")),
+            b"NOPERM" => self.refused.insert(step),
+            b"NOAUTH" => return Err(error::fault(FaultKind::Permanent, words)),
             b"DENIED" => return Err(error::fault(FaultKind::Permanent, words)),
             _ if words.starts_with(b"ERR max number of clients") => {
                 return Err(error::fault(FaultKind::Refused, words));
@@ -304,8 +295,6 @@ impl Handshake {
             _ if step.is_identity() && judged == Some(FaultKind::Refused) => {
                 return Err(error::fault(FaultKind::Refused, words));
             }
-            Step::ProbeDelex => self.delex = Probe::of_error(words),
-            Step::ProbeDelifeq => self.delifeq = Probe::of_error(words),
             _ => {}
         }
         Ok(())
@@ -350,52 +339,66 @@ impl Handshake {
         match step {
             Step::Hello => self.on_hello(value)?,
             Step::Auth | Step::Select if value != Value::Okay => {
-                return Err(protocol(format!("not an answer to {step:?}")));
+                return Err(protocol(format!("not an answer to {}", step.name())));
             }
-            Step::Auth | Step::Select | Step::Courtesy => {}
+            Step::Auth | Step::Select | Step::SetName | Step::SetInfo | Step::Ping => {}
             Step::Kill => self.info.is_previous_closed = matches!(value, Value::Int(_)),
             Step::Tracking => self.info.can_track = self.is_resp3 && value == Value::Okay,
             Step::ClientInfo => self.client = text(value).as_deref().and_then(client),
             Step::InfoServer | Step::InfoReplication | Step::InfoMemory => {
-                self.on_info(&text(value).unwrap_or_default());
+                self.on_info(&text(value).unwrap_or_default())?;
             }
             Step::Time => self.info.time_us = time_us(value).unwrap_or(0),
-            Step::ProbeDelex => self.delex = Probe::of(matches!(value, Value::Int(_))),
-            Step::ProbeDelifeq => self.delifeq = Probe::of(matches!(value, Value::Int(_))),
         }
         Ok(())
     }
 
     fn on_hello(&mut self, value: Value) -> Result<(), Fault> {
         let Value::Map(entries) = value else { return Err(protocol("HELLO 3 was not answered with a map")) };
+        let mut server = String::new();
+        let mut found = None;
         for (name, value) in entries {
             match (text(name).as_deref(), value) {
-                (Some("proto"), Value::Int(version)) => self.is_resp3 = version == 3,
-                (Some("version"), value) => self.on_version(&text(value).unwrap_or_default()),
+                (Some("proto"), Value::Int(number)) => self.is_resp3 = number == 3,
+                (Some("server"), value) => server = text(value).unwrap_or_default(),
+                (Some("version"), value) => found = text(value).as_deref().and_then(version),
+                (Some("mode"), value) => self.on_mode(&text(value).unwrap_or_default())?,
                 (Some("role"), value) => self.on_role(&text(value).unwrap_or_default()),
                 _ => {}
             }
         }
+        match server.as_str() {
+            "redis" => self.redis = found,
+            "valkey" => self.valkey = found,
+            _ => {}
+        }
         if self.is_resp3 { Ok(()) } else { Err(protocol("HELLO 3 was answered, but not with protocol 3")) }
     }
 
-    fn on_info(&mut self, section: &str) {
+    fn on_info(&mut self, section: &str) -> Result<(), Fault> {
         for (name, value) in section.lines().filter_map(|line| line.trim_end().split_once(':')) {
             match name {
                 "run_id" => self.info.run_id = word(value),
                 "uptime_in_seconds" => self.info.uptime_s = value.parse().unwrap_or(0),
-                "redis_version" | "valkey_version" => self.on_version(value),
+                "redis_version" => self.redis = version(value),
+                "valkey_version" => self.valkey = version(value),
+                "redis_mode" | "server_mode" => self.on_mode(value)?,
                 "role" => self.on_role(value),
                 "maxmemory_policy" => self.info.maxmemory_policy = word(value),
                 _ => {}
             }
         }
+        Ok(())
     }
 
-    /// Valkey gives two versions, of which the one that it claims for compatibility stays at 7.2.
-    fn on_version(&mut self, version: &str) {
-        let major = version.split('.').next().and_then(|major| major.parse().ok());
-        self.highest_major = self.highest_major.max(major);
+    /// Only a master on its own can be one of N independent ones.
+    fn on_mode(&mut self, mode: &str) -> Result<(), Fault> {
+        let what = match mode {
+            "sentinel" => "is a Sentinel: name the masters themselves, each of them independent",
+            "cluster" => error::CLUSTER_MODE,
+            _ => return Ok(()),
+        };
+        Err(Fault::new(FaultKind::Permanent, what))
     }
 
     fn on_role(&mut self, role: &str) {
@@ -410,26 +413,26 @@ impl Handshake {
             }
             _ => None,
         };
-        Greeting { dialect: self.dialect(), info, identity }
+        Greeting { dialect: self.dialect(), info, identity, refused: self.refused, answered: self.answered }
     }
 
+    /// What a server's version says that it has. Valkey gives Redis' version 7.2 beside its own.
     fn dialect(&self) -> Dialect {
-        match (self.delex, self.delifeq) {
-            (Probe::Works | Probe::OtherKeys, _) => Dialect::DelexIfeq,
-            (Probe::Missing, Probe::Works | Probe::OtherKeys) => Dialect::DelIfeq,
-            (Probe::Missing, Probe::Missing) => Dialect::Lua,
+        if !self.login.avoid_lua {
+            return Dialect::Lua;
+        }
+        match (self.redis, self.valkey) {
+            (_, Some(valkey)) if valkey >= VALKEY_WITH_DELIFEQ => Dialect::DelIfeq,
+            (Some(redis), None) if redis >= REDIS_WITH_DELEX => Dialect::DelexIfeq,
+            _ => Dialect::Lua,
         }
     }
 }
 
-impl Probe {
-    fn of(is_answer: bool) -> Probe {
-        if is_answer { Probe::Works } else { Probe::Missing }
-    }
-
-    fn of_error(words: &[u8]) -> Probe {
-        if error::is_key_refusal(words) { Probe::OtherKeys } else { Probe::Missing }
-    }
+/// Major and minor.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
 
 fn say(out: &mut Vec<u8>, words: &[&str]) {

@@ -18,6 +18,7 @@ pub mod command;
 pub mod counter;
 pub mod dialect;
 mod error;
+pub mod foreign;
 pub mod frame;
 pub mod handshake;
 pub mod reply;

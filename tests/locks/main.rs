@@ -17,3 +17,4 @@ mod threads;
 mod tokens;
 mod transport;
 mod wait_faults;
+mod wrong_ports;

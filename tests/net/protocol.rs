@@ -252,7 +252,7 @@ fn a_renamed_hello_is_answered_with_auth_and_resp2() {
     let fault = server.connect(&Login { protocol: Protocol::Resp3, ..user(None, "hunter2") }).err().unwrap();
     assert_eq!(fault, Fault::new(FaultKind::Permanent, "ERR: the server does not offer RESP3"));
     let fault = server.connect(&login()).err().unwrap();
-    assert_eq!(fault, Fault::new(FaultKind::Permanent, "NOAUTH: password required"));
+    assert_eq!(fault, Fault::new(FaultKind::Permanent, "NOAUTH Authentication required: set a password"));
 }
 
 #[test]

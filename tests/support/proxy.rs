@@ -24,6 +24,7 @@ struct Direction {
     is_held: AtomicBool,
     is_dropped: AtomicBool,
     drops_pushes: AtomicBool,
+    hates: Mutex<Vec<&'static str>>,
     bytes: AtomicU64,
     dropped_bytes: AtomicU64,
     injected: Mutex<Injected>,
@@ -34,6 +35,17 @@ struct Direction {
 struct Injected {
     serial: u64,
     bytes: Vec<u8>,
+}
+
+impl Direction {
+    /// Whether one of the hated commands is in what arrived. Those of a handshake arrive in one piece.
+    fn hates(&self, arrived: &[u8]) -> bool {
+        let hates = self.hates.lock().unwrap_or_else(PoisonError::into_inner);
+        hates.iter().any(|command| {
+            let word = format!("*\r\n{command}\r\n");
+            arrived.windows(word.len() - 1).any(|part| part == &word.as_bytes()[1..])
+        })
+    }
 }
 
 #[derive(Default)]
@@ -107,6 +119,11 @@ impl Proxy {
     /// Throws away what the server answers from now on. Ended by [`Proxy::release`].
     pub fn drop_to_client(&self) {
         self.shared.to_client.is_dropped.store(true, SeqCst);
+    }
+
+    /// Resets a connection over which one of these commands comes, as some proxies do with commands they do not know.
+    pub fn close_over(&self, commands: &[&'static str]) {
+        *self.shared.to_server.hates.lock().unwrap_or_else(PoisonError::into_inner) = commands.to_vec();
     }
 
     /// Takes the invalidation pushes out of what the server says; all replies pass.
@@ -282,6 +299,12 @@ fn pump(
         if ending.is_none() && held_bytes < MAX_HELD_BYTES {
             match from.read(&mut buffer) {
                 Ok(0) => ending = Some(Ending::Closed),
+                Ok(count) if direction.hates(&buffer[..count]) => {
+                    for stream in [from, to] {
+                        let _ = stream.shutdown(Shutdown::Both);
+                    }
+                    return Ending::Reset;
+                }
                 Ok(count) if !direction.is_dropped.load(SeqCst) => {
                     let due = Instant::now() + Duration::from_micros(direction.delay_us.load(SeqCst));
                     let mut bytes = buffer[..count].to_vec();

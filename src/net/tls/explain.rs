@@ -98,7 +98,7 @@ fn distrust(why: &CertificateError) -> String {
             "is of X.509 version 1, which names no host: make one of version 3, with a subjectAltName"
         }
         CertificateError::Other(other) => {
-            let known = other.0.downcast_ref::<webpki::Error>().map(|error| spoken(error));
+            let known = other.0.downcast_ref::<webpki::Error>().map(spoken);
             return format!(
                 "the server's certificate is not accepted: {}",
                 known.unwrap_or_else(|| "unknown reason".into())

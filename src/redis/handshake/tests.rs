@@ -4,9 +4,6 @@ use crate::redis::frame;
 const HELLO_7: &str = "%4\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n$4\r\nrole\r\n$6\r\nmaster\r\n";
 const NO_AUTH: &str = "-NOAUTH Authentication required.\r\n";
 const NO_HELLO: &str = "-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'bob' 'hunter2'\r\n";
-const NO_COMMAND: &str = "-ERR unknown command 'DELEX'\r\n";
-const NO_KEY: &str = "-NOPERM No permissions to access a key\r\n";
-const NO_RIGHT: &str = "-NOPERM User bob has no permissions to run the 'delex' command\r\n";
 
 fn login() -> Login {
     Login { avoid_lua: true, tracking: true, ..Login::default() }
@@ -24,14 +21,12 @@ fn bulk(text: &str) -> String {
 struct Peer {
     version: &'static str,
     run_id: &'static str,
-    delex: &'static str,
-    delifeq: &'static str,
     heard: Vec<String>,
 }
 
 impl Peer {
     fn new(version: &'static str) -> Peer {
-        Peer { version, run_id: "r1", delex: NO_COMMAND, delifeq: NO_COMMAND, heard: vec![] }
+        Peer { version, run_id: "r1", heard: vec![] }
     }
 
     fn answer(&mut self, command: &str) -> String {
@@ -47,8 +42,6 @@ impl Peer {
             "TIME" => "*2\r\n$1\r\n5\r\n$2\r\n17\r\n".into(),
             _ if command.starts_with("HELLO 3") => HELLO_7.into(),
             _ if command.starts_with("CLIENT KILL") => ":1\r\n".into(),
-            _ if command.starts_with("DELEX") => self.delex.into(),
-            _ if command.starts_with("DELIFEQ") => self.delifeq.into(),
             _ => "-ERR unknown subcommand\r\n".into(),
         }
     }
@@ -123,9 +116,13 @@ fn without_credentials_everything_goes_in_one_segment() {
     );
     let mut peer = Peer::new("redis_version:7.0.15\r\n");
     let greeting = carry_on(handshake, out, |command| peer.answer(command)).unwrap();
+    let (refused, answered) = (greeting.refused, greeting.answered);
+    assert!(refused.is_empty() && answered.contains(Step::Hello) && answered.contains(Step::Time));
     assert_eq!(
         greeting,
         Greeting {
+            refused,
+            answered,
             info: ServerInfo {
                 run_id: "r1".into(),
                 uptime_s: 12,
@@ -231,10 +228,14 @@ fn refused_credentials_leave_only_a_code() {
 
 #[test]
 fn a_server_that_wants_a_password_says_so() {
-    let expected = Fault::new(FaultKind::Permanent, "NOAUTH: password required");
-    assert_eq!(fault(&login(), "-NOAUTH HELLO must be called with the client already authenticated\r\n"), expected);
     let resp2 = Login { protocol: Protocol::Resp2, ..login() };
-    assert_eq!(fault(&resp2, "-NOAUTH Authentication required.\r\n"), expected);
+    for (login, text) in [
+        (&login(), "NOAUTH HELLO must be called with the client already authenticated"),
+        (&resp2, "NOAUTH Authentication required"),
+    ] {
+        let expected = Fault::new(FaultKind::Permanent, format!("{text}: set a password"));
+        assert_eq!(fault(login, &format!("-{text}.\r\n")), expected);
+    }
 }
 
 #[test]
@@ -262,8 +263,9 @@ fn what_acls_hide_stays_unknown() {
             "HELLO 3" => HELLO_7.to_owned(),
             _ => refusal.to_owned(),
         });
-        let expected = Greeting { info: ServerInfo::default(), dialect: Dialect::Lua, identity: None };
-        assert_eq!(greeting, Ok(expected), "{refusal}");
+        let greeting = greeting.unwrap();
+        assert_eq!((greeting.info, greeting.dialect, greeting.identity), (ServerInfo::default(), Dialect::Lua, None));
+        assert_eq!(!greeting.refused.is_empty(), refusal.starts_with("-NOPERM"), "{refusal}");
     }
 }
 
@@ -277,7 +279,8 @@ fn a_server_that_cannot_tell_who_it_is_for_now_is_not_ready() {
                 _ if command.starts_with(blocked) => format!("-{text}\r\n"),
                 _ => peer.answer(command),
             });
-            assert_eq!(result, Err(Fault::new(FaultKind::Refused, text)), "{blocked}");
+            let expected = format!("{}: try again", text.trim_end_matches('.'));
+            assert_eq!(result, Err(Fault::new(FaultKind::Refused, expected)), "{blocked}");
         }
     }
 }
@@ -305,9 +308,7 @@ fn the_connection_given_up_is_killed_only_at_the_same_process() {
         let greeting = run(&login(), Some(&previous(run_id)), |command| peer.answer(command)).unwrap();
         assert_eq!(greeting.info.is_previous_closed, is_killed);
         let kill = peer.heard.iter().position(|command| command == "CLIENT KILL ID 3 ADDR 10.0.0.1:99");
-        let probe = peer.heard.iter().position(|command| command.starts_with("DELEX")).unwrap();
         assert_eq!(kill.is_some(), is_killed, "{run_id}");
-        assert!(kill.is_none_or(|kill| kill < probe));
     }
     let refuse = |command: &str| match command {
         _ if command.starts_with("CLIENT KILL") => "-NOPERM no\r\n".into(),
@@ -317,36 +318,74 @@ fn the_connection_given_up_is_killed_only_at_the_same_process() {
 }
 
 #[test]
-fn commands_that_replace_scripts_are_used_where_they_answer() {
-    for (delex, delifeq, dialect) in [
-        (":0\r\n", NO_COMMAND, Dialect::DelexIfeq),
-        (NO_COMMAND, ":0\r\n", Dialect::DelIfeq),
-        (NO_COMMAND, NO_COMMAND, Dialect::Lua),
-        (NO_KEY, NO_COMMAND, Dialect::DelexIfeq),
-        (NO_COMMAND, NO_KEY, Dialect::DelIfeq),
-        (NO_RIGHT, NO_COMMAND, Dialect::Lua),
-        ("-LOADING\r\n", "-OOM\r\n", Dialect::Lua),
-        ("+OK\r\n", "_\r\n", Dialect::Lua),
+fn commands_that_replace_scripts_are_used_by_the_servers_version() {
+    for (version, avoid_lua, dialect) in [
+        ("redis_version:7.4.1\r\n", true, Dialect::Lua),
+        ("redis_version:8.2.9\r\n", true, Dialect::Lua),
+        ("redis_version:8.4.0\r\n", true, Dialect::DelexIfeq),
+        ("redis_version:10.0.0\r\n", true, Dialect::DelexIfeq),
+        ("redis_version:8.4.0\r\n", false, Dialect::Lua),
+        ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n", true, Dialect::Lua),
+        ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.0.0\r\n", true, Dialect::DelIfeq),
+        ("redis_version:x\r\n", true, Dialect::Lua),
     ] {
-        let mut peer = Peer { delex, delifeq, ..Peer::new("redis_version:8.4.0\r\n") };
-        let greeting = run(&login(), None, |command| peer.answer(command)).unwrap();
-        assert_eq!(greeting.dialect, dialect, "{delex}{delifeq}");
+        let mut peer = Peer::new(version);
+        let greeting = run(&Login { avoid_lua, ..login() }, None, |command| peer.answer(command)).unwrap();
+        assert_eq!(greeting.dialect, dialect, "{version}");
+        assert!(!peer.heard.iter().any(|command| command.starts_with("DEL")), "{version}");
     }
 }
 
 #[test]
-fn only_servers_that_may_know_them_are_asked_for_new_commands() {
-    for (version, avoid_lua, is_asked) in [
-        ("redis_version:7.4.1\r\n", true, false),
-        ("redis_version:8.0.0\r\n", true, true),
-        ("redis_version:10.0.0\r\n", true, true),
-        ("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0\r\n", true, true),
-        ("redis_version:8.4.0\r\n", false, false),
-    ] {
-        let mut peer = Peer::new(version);
-        run(&Login { avoid_lua, ..login() }, None, |command| peer.answer(command)).unwrap();
-        assert_eq!(peer.heard.iter().any(|command| command.starts_with("DELEX")), is_asked, "{version}");
+fn what_was_refused_is_left_out_of_the_next_handshake() {
+    let refuse = |command: &str| match command {
+        "INFO memory" | "CLIENT SETINFO LIB-NAME libredlock" => "-NOPERM no\r\n".into(),
+        _ => Peer::new("redis_version:7.0.15\r\n").answer(command),
+    };
+    let greeting = run(&login(), None, refuse).unwrap();
+    let mut peer = Peer::new("redis_version:7.0.15\r\n");
+    let next = run(&Login { leave_out: greeting.refused, ..login() }, None, |command| peer.answer(command)).unwrap();
+    assert_eq!(
+        peer.heard,
+        ["HELLO 3", "CLIENT TRACKING ON OPTIN", "CLIENT INFO", "INFO server", "INFO replication", "TIME"]
+    );
+    assert!(next.refused.is_empty());
+}
+
+#[test]
+fn a_peer_that_closes_over_one_command_after_the_other_is_asked_for_ping_alone() {
+    let mut login = Login { client_name: Some("worker".into()), ..login() };
+    let mut closed_over = Vec::new();
+    loop {
+        let mut out = Vec::new();
+        let handshake = Handshake::new(&login, None, &mut out);
+        let (command, family) = handshake.closed(Steps::default());
+        closed_over.push(command);
+        let Some(family) = family else { break };
+        login.leave_out = login.leave_out.or(family);
+        let greeting = carry_on(handshake, out, |_| "+PONG\r\n".into());
+        assert!(greeting.is_err() || command != "HELLO");
     }
+    assert_eq!(closed_over, ["HELLO", "CLIENT SETNAME", "INFO", "TIME", "PING"]);
+    let greeting = run(&login, None, |command| {
+        assert_eq!(command, "PING");
+        "+PONG\r\n".into()
+    });
+    assert_eq!(greeting.unwrap().info, ServerInfo::default());
+    // What it has answered before it does not close over.
+    let mut out = Vec::new();
+    let login = Login::default();
+    let answered = run(&login, None, |command| Peer::new("").answer(command)).unwrap().answered;
+    assert_eq!(Handshake::new(&login, None, &mut out).closed(answered), ("HELLO", None));
+}
+
+#[test]
+fn sentinels_and_members_of_clusters_are_no_masters_of_their_own() {
+    let sentinel = HELLO_7.replace("%4", "%5") + "$4\r\nmode\r\n$8\r\nsentinel\r\n";
+    assert!(fault(&login(), &sentinel).text.contains("is a Sentinel"));
+    let mut peer = Peer::new("redis_version:7.0.15\r\nredis_mode:cluster\r\n");
+    let result = run(&login(), None, |command| peer.answer(command));
+    assert_eq!(result, Err(Fault::new(FaultKind::Permanent, "cluster mode: not an independent master")));
 }
 
 #[test]

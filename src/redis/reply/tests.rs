@@ -83,22 +83,14 @@ fn a_reply_without_a_request_closes_the_connection() {
 #[test]
 fn definite_errors_are_no_votes() {
     for (words, kind) in [
-        ("LOADING Redis is loading the dataset in memory", FaultKind::Refused),
         ("READONLY You can't write against a read only replica.", FaultKind::Refused),
         ("OOM command not allowed when used memory > 'maxmemory'.", FaultKind::Refused),
         ("MISCONF Redis is configured to save RDB snapshots", FaultKind::Refused),
         ("MASTERDOWN Link with MASTER is down", FaultKind::Refused),
-        ("CLUSTERDOWN Hash slot not served", FaultKind::Refused),
-        ("BUSY Redis is busy running a script.", FaultKind::Refused),
         ("NOREPLICAS Not enough good replicas to write.", FaultKind::Refused),
-        ("TRYAGAIN Multiple keys request during rehashing of slot", FaultKind::Refused),
         ("ERR max number of clients reached", FaultKind::Refused),
-        ("NOAUTH Authentication required.", FaultKind::Permanent),
         ("NOPERM something", FaultKind::Permanent),
         ("WRONGTYPE Operation against a key holding the wrong kind of value", FaultKind::Permanent),
-        ("MOVED 3999 127.0.0.1:6381", FaultKind::Permanent),
-        ("ASK 3999 127.0.0.1:6381", FaultKind::Permanent),
-        ("CROSSSLOT Keys in request don't hash to the same slot", FaultKind::Permanent),
         ("DENIED Redis is running in protected mode", FaultKind::Permanent),
         ("ERR unknown command 'EVAL'", FaultKind::Permanent),
         ("ERR syntax error", FaultKind::Permanent),
@@ -113,6 +105,23 @@ fn definite_errors_are_no_votes() {
                 assert_eq!(reply(kind_of_request, frame), expected);
             }
         }
+    }
+}
+
+#[test]
+fn errors_with_advice_are_no_votes_either() {
+    for (words, kind, advice) in [
+        ("LOADING Redis is loading the dataset in memory", FaultKind::Refused, "try again"),
+        ("BUSY Redis is busy running a script", FaultKind::Refused, "try again"),
+        ("NOAUTH Authentication required", FaultKind::Permanent, "set a password"),
+        ("CLUSTERDOWN Hash slot not served", FaultKind::Permanent, "cluster mode: not an independent master"),
+        ("TRYAGAIN Multiple keys request", FaultKind::Permanent, "cluster mode: not an independent master"),
+        ("MOVED 3999 127.0.0.1:6381", FaultKind::Permanent, "cluster mode: not an independent master"),
+        ("ASK 3999 127.0.0.1:6381", FaultKind::Permanent, "cluster mode: not an independent master"),
+        ("CROSSSLOT Keys in request", FaultKind::Permanent, "cluster mode: not an independent master"),
+    ] {
+        let expected = Reply::Refused(Fault::new(kind, format!("{words}: {advice}")));
+        assert_eq!(reply(RequestKind::Set, format!("-{words}\r\n").as_bytes()), expected);
     }
 }
 
