@@ -143,7 +143,7 @@ impl Station for Model {
         let must_kick = state.must_kick(0, None);
         let woken = state.take_woken();
         drop(state);
-        if must_kick && self.defect != Defect::NoKick {
+        if must_kick.leader && self.defect != Defect::NoKick {
             self.wire.lock().unwrap().is_kicked = true;
             self.readable.notify_all();
         }
@@ -250,21 +250,21 @@ fn whoever_is_cancelled_leaves_a_leader_behind() {
     });
 }
 
-/// The driver thread waits for an operation that only the end of the handle ends.
+/// The driver sleeps without leading: it is kicked when its terms change while nobody leads, and once for each change.
 #[test]
-fn the_driver_reads_for_callers_and_ends_with_the_handle() {
-    const DRIVE: Op = 9;
-    explore(2, || {
-        let model = Model::new(Defect::None);
-        let driver = calling(&model, DRIVE);
-        let caller = calling(&model, 1);
-        while !is_waiting(&model, &[1, DRIVE]) {
-            thread::yield_now();
-        }
-        model.reply(1);
-        assert_eq!(caller.join().unwrap(), 1);
-        model.cancel(DRIVE);
-        assert_eq!(driver.join().unwrap(), CANCELLED);
+fn an_onlooker_is_kicked_when_nobody_leads_and_its_terms_have_changed() {
+    loom::model(|| {
+        let mut handover = Handover::<Op, Op>::default();
+        handover.onlooker_sleeps(LeaderSleep { until_mono_ns: 100, poll_set: 1 });
+        assert!(!handover.must_kick(1, Some(100)).onlooker);
+        let slot = handover.join(1);
+        assert_eq!(handover.calls(), 1);
+        drop(slot);
+        assert!(handover.must_kick(1, Some(99)).onlooker);
+        assert!(!handover.must_kick(1, Some(98)).onlooker, "it is on its way");
+        handover.onlooker_wakes();
+        handover.onlooker_sleeps(LeaderSleep { until_mono_ns: 100, poll_set: 1 });
+        assert!(handover.must_kick(2, None).onlooker);
     });
 }
 

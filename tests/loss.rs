@@ -222,6 +222,31 @@ fn two_thousand_leases_extend_themselves_by_one_thread() {
 }
 
 #[test]
+fn a_driver_ends_soon_after_the_last_lease_that_extends_itself_and_comes_back() {
+    let _alone = alone();
+    let cluster = Cluster::start(3);
+    let handle = connect(&cluster);
+    for _ in 0..3 {
+        let lease = handle.lock(&auto("idle", 600)).expect("free");
+        thread::sleep(Duration::from_millis(1_500));
+        assert_eq!((lease.state(), drivers()), (LeaseState::Held, 1));
+        lease.unlock().expect("ours");
+        assert!(wait_for(Duration::from_secs(10), || drivers() == 0), "{} drivers", drivers());
+    }
+    // While it is about to end, too.
+    for pause_ms in [900, 990, 1_000, 1_010, 1_100] {
+        let lease = handle.lock(&auto("idle", 300)).expect("free");
+        lease.unlock().expect("ours");
+        thread::sleep(Duration::from_millis(pause_ms));
+        let lease = handle.lock(&auto("idle", 300)).expect("free");
+        thread::sleep(Duration::from_millis(700));
+        assert_eq!(lease.state(), LeaseState::Held, "after {pause_ms} ms");
+        lease.unlock().expect("ours");
+    }
+    handle.end();
+}
+
+#[test]
 fn drivers_come_and_go_with_their_handles() {
     let _alone = alone();
     let cluster = Cluster::start(3);
@@ -275,7 +300,8 @@ fn a_fork_leaves_the_driver_to_the_parent() {
             .filter(is_ours)
             .count()
     };
-    let ours = handle.node_count() + 4;
+    // The leader's, the driver's, and three of the event loop.
+    let ours = handle.node_count() + 5;
     let before = sockets();
     for _ in 0..20 {
         // SAFETY: the child uses what a handle promises to a child, and leaves by _exit.

@@ -101,7 +101,7 @@ impl Machine {
         let is_fenced = lock.params.fence;
         let mut lease = Lease::attempt(op, key, token, ttl_ms, cx.now);
         lease.is_callers_token = is_callers_token;
-        lease.fencing = is_fenced.then(|| Fencing::new(self.propose_fence(cx.now)));
+        lease.fencing = is_fenced.then(|| Fencing::new(self.propose_fence(cx.now), self.counter_limit(cx.now)));
         let attempt = self.leases.insert(lease);
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
         lock.phase = Phase::Attempt(attempt);

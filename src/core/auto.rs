@@ -40,6 +40,13 @@ impl Auto {
 }
 
 impl Machine {
+    /// Whether there are leases that must be minded although nobody waits for anything.
+    #[must_use]
+    pub fn has_leases_that_extend(&self) -> bool {
+        let extends = |lease: &Lease| lease.auto.is_some() && lease.stage == Stage::Acquired(LeaseState::Held);
+        self.leases.values().any(extends)
+    }
+
     /// Plans the next extension after an acquisition, a success or a failure: at a third of what is left. After
     /// failures the tries come closer and closer together towards the deadline.
     pub(super) fn plan_extension(&mut self, now: Now, lease_key: LeaseKey) {

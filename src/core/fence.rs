@@ -35,10 +35,15 @@ const PROMPT_REPLY_NS: u64 = 100 * NS_PER_MS;
 
 const US_PER_MS: u64 = 1_000;
 
+/// Counters stay below this: Lua's numbers are doubles.
+const COUNTER_MAX: u64 = 1 << 53;
+
 /// The fencing of one attempt, and of the lease that it becomes.
 #[derive(Debug, Clone, Hash)]
 pub struct Fencing {
     proposal: u64,
+    /// What no counter can be and be believed while the votes are under way.
+    limit: u64,
     /// The largest vote so far, once a quorum has voted; 0 before. Fixed when the lock is acquired.
     token: u64,
     /// What each node's counter is at least, while it has our key; 0: not known.
@@ -52,9 +57,16 @@ pub struct Fencing {
 impl Fencing {
     /// For an attempt that begins now.
     #[must_use]
-    pub fn new(proposal: u64) -> Box<Fencing> {
+    pub fn new(proposal: u64, limit: u64) -> Box<Fencing> {
         let unknown = [0; MAX_NODES];
-        Box::new(Fencing { proposal, token: 0, counters: unknown, wanted: unknown, credible: NodeSet::default() })
+        Box::new(Fencing {
+            proposal,
+            limit,
+            token: 0,
+            counters: unknown,
+            wanted: unknown,
+            credible: NodeSet::default(),
+        })
     }
 
     /// The node granted the key and told its counter.
@@ -88,7 +100,10 @@ impl Lease {
         let (key, token, ttl_ms) = (self.key.clone(), self.token.clone(), self.ttl_ms);
         match &self.fencing {
             None => Request::Set { key, token, ttl_ms },
-            Some(fencing) => Request::SetFenced { key, token, ttl_ms, proposal: fencing.token.max(fencing.proposal) },
+            Some(fencing) => {
+                let proposal = fencing.token.max(fencing.proposal);
+                Request::SetFenced { key, token, ttl_ms, proposal, limit: fencing.limit }
+            }
         }
     }
 
@@ -118,6 +133,15 @@ impl Machine {
             times.filter(|&time_us| time_us <= limit_us).max().unwrap_or(median_us).saturating_add(LEAD_US)
         });
         newest_us.max(self.highest_fence.saturating_add(1))
+    }
+
+    /// Counters above this will not be believed when their votes come: the bound of [`Machine::incredible`], with as much
+    /// again for the time that passes until then.
+    pub(super) fn counter_limit(&self, now: Now) -> u64 {
+        self.median_time_us(now).map_or(COUNTER_MAX, |median_us| {
+            let under_way_us = self.config.stall_timeout_ms.saturating_mul(US_PER_MS);
+            median_us.saturating_add(self.ahead_max_us().saturating_mul(2)).saturating_add(under_way_us)
+        })
     }
 
     /// A node told its time in a reply to a request that was queued at `queued`. Reckoned from there it comes out a

@@ -96,7 +96,6 @@ impl Machine {
             Operation::ExtendToken { key, token, ttl_ms } => self.submit_extend_token(cx, &key, &token, ttl_ms),
             Operation::Inspect { key } => self.submit_inspect(cx, &key),
             Operation::WaitLost { lease, wait_ms } => self.submit_wait_lost(cx, lease, wait_ms),
-            Operation::Drive => self.ops.insert(Op::Drive),
             Operation::Ready { wait_ms } => self.submit_ready(cx, wait_ms),
         };
         self.run(cx);
@@ -545,7 +544,7 @@ impl Machine {
                 Some(Op::Lock(_)) => self.resume_lock(cx, op),
                 Some(Op::Ready(_)) => self.resume_ready(cx, op),
                 Some(Op::WaitLost(_)) => self.resume_wait_lost(cx, op),
-                Some(Op::Inspect(_) | Op::Unlock(_) | Op::Extend(_) | Op::Drive) | None => {}
+                Some(Op::Inspect(_) | Op::Unlock(_) | Op::Extend(_)) | None => {}
             }
         }
     }

@@ -57,8 +57,6 @@ pub enum Operation {
         /// How long to wait; `None`: without limit.
         wait_ms: Option<u64>,
     },
-    /// Never ends by itself: the one who waits for it drives the machine for the leases that need it.
-    Drive,
     /// Wait until a quorum of nodes is connected.
     Ready {
         /// How long to wait; `None`: without limit.

@@ -25,8 +25,6 @@ pub enum Op {
     Ready(ReadyOp),
     /// See `loss.rs`.
     WaitLost(WaitLostOp),
-    /// Keeps a thread waiting, so that somebody reads and minds the timers, until it is cancelled.
-    Drive,
 }
 
 /// An acquisition.
@@ -141,7 +139,7 @@ impl Op {
             Op::Lock(lock) => Some(&mut lock.wake_at),
             Op::Ready(ready) => Some(&mut ready.wake_at),
             Op::WaitLost(wait) => Some(&mut wait.wake_at),
-            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) | Op::Drive => None,
+            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => None,
         }
     }
 
@@ -157,7 +155,7 @@ impl Op {
                 wait.wake_at = None;
                 wait.is_due = true;
             }
-            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) | Op::Drive => {}
+            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => {}
         }
     }
 
@@ -182,7 +180,7 @@ impl Op {
             Op::Unlock(round) => (round.reports(node_count, not_mine), None),
             Op::Extend(extend) => (extend.round.reports(node_count, not_mine), None),
             Op::Inspect(inspect) => (inspect.round.reports(node_count, not_mine), None),
-            Op::Ready(_) | Op::WaitLost(_) | Op::Drive => (Vec::new(), None),
+            Op::Ready(_) | Op::WaitLost(_) => (Vec::new(), None),
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum Request {
         ttl_ms: u64,
         /// What the counter is to become.
         proposal: u64,
+        /// A counter above this will not be believed, and keeps the life that it has: it is to vanish.
+        limit: u64,
     },
     /// Delete the key if its value is `token`: [`Reply::Done`] (deleted) or [`Reply::Not`] (absent or another's).
     Release {

@@ -129,9 +129,10 @@ impl Redlock {
     /// [`Status::Interrupted`], [`Status::Invalid`], [`Status::Forked`], [`Status::Closed`].
     pub fn lock(&self, request: &LockRequest) -> Result<Lease, Error> {
         let operation = self.lock_operation(request, false)?;
-        if request.auto_extend {
-            self.shared.start_driver()?;
-        }
+        let _wanted = match request.auto_extend {
+            true => Some(self.shared.want_driver()?),
+            false => None,
+        };
         let options = CallOptions { tag: request.tag, is_wait: true, canceller: request.canceller.as_ref() };
         match self.shared.call_with(operation, options)? {
             Success::Locked { lease, token, fence, cell } => {

@@ -109,6 +109,13 @@ pub(crate) struct LeaderSleep {
     pub(crate) poll_set: u64,
 }
 
+/// Whose sleep must end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Kicks {
+    pub(crate) leader: bool,
+    pub(crate) onlooker: bool,
+}
+
 /// A thread that waits for its operation.
 #[derive(Debug)]
 struct Waiting<T> {
@@ -124,6 +131,8 @@ pub(crate) struct Handover<Op, T> {
     leader: Option<Op>,
     leader_sleep: Option<LeaderSleep>,
     is_sleeping_leader_done: bool,
+    onlooker_sleep: Option<LeaderSleep>,
+    calls: u64,
     waiting: HashMap<Op, Waiting<T>>,
     line: VecDeque<Op>,
     woken: Vec<Arc<Slot<T>>>,
@@ -137,6 +146,8 @@ impl<Op, T> Default for Handover<Op, T> {
             leader: None,
             leader_sleep: None,
             is_sleeping_leader_done: false,
+            onlooker_sleep: None,
+            calls: 0,
             waiting: HashMap::new(),
             line: VecDeque::new(),
             woken: Vec::new(),
@@ -151,6 +162,7 @@ impl<Op: Copy + Eq + Hash + Debug, T> Handover<Op, T> {
     pub(crate) fn join(&mut self, op: Op) -> Arc<Slot<T>> {
         let slot = self.spare.pop().unwrap_or_default();
         self.returning = self.returning.saturating_sub(1);
+        self.calls += 1;
         self.waiting.insert(op, Waiting { slot: Arc::clone(&slot), is_asleep: false, is_in_line: false });
         slot
     }
@@ -242,13 +254,36 @@ impl<Op: Copy + Eq + Hash + Debug, T> Handover<Op, T> {
         self.leader_sleep = None;
     }
 
-    /// Whether the leader sleeps on terms that are no longer right, and must be kicked.
-    pub(crate) fn must_kick(&mut self, poll_set: u64, deadline_mono_ns: Option<u64>) -> bool {
+    /// Who sleeps on terms that are no longer right, and must be kicked. The onlooker only while there is no leader.
+    pub(crate) fn must_kick(&mut self, poll_set: u64, deadline_mono_ns: Option<u64>) -> Kicks {
         let is_done = std::mem::take(&mut self.is_sleeping_leader_done);
-        self.leader_sleep.is_some_and(|sleep| {
+        let is_outdated = |sleep: LeaderSleep| {
             let is_due_earlier = deadline_mono_ns.is_some_and(|due| due < sleep.until_mono_ns);
-            is_done || sleep.poll_set != poll_set || is_due_earlier
-        })
+            sleep.poll_set != poll_set || is_due_earlier
+        };
+        let onlooker_sleep = self.onlooker_sleep.filter(|sleep| self.leader.is_none() && is_outdated(*sleep));
+        if onlooker_sleep.is_some() {
+            self.onlooker_sleep = None;
+        }
+        Kicks {
+            leader: self.leader_sleep.is_some_and(|sleep| is_done || is_outdated(sleep)),
+            onlooker: onlooker_sleep.is_some(),
+        }
+    }
+
+    /// A thread that waits for no operation sleeps on the sockets, while nobody leads.
+    pub(crate) fn onlooker_sleeps(&mut self, sleep: LeaderSleep) {
+        self.onlooker_sleep = Some(sleep);
+    }
+
+    /// It has the mutex again.
+    pub(crate) fn onlooker_wakes(&mut self) {
+        self.onlooker_sleep = None;
+    }
+
+    /// How many waits there have been.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// The threads to wake once the mutex is free.

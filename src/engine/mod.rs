@@ -1,13 +1,14 @@
 //! One shared engine per handle: connections, waiting, the safe Rust face.
 //!
 //! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is what the
-//! threads of a handle share, `owner.rs` who keeps it open, `canceller.rs` what ends a wait from outside, `blocking.rs` the blocking face, `handover.rs` who polls,
+//! threads of a handle share, `owner.rs` who keeps it open, `canceller.rs` what ends a wait from outside, `blocking.rs` the blocking face, `handover.rs` who polls, `driver.rs` who does while nobody waits,
 //! `loop_face.rs` the event-loop face, `events.rs` what it hands out, `state.rs` what the mutex guards, `link.rs` one
 //! connection's life.
 
 mod acquaintance;
 mod blocking;
 mod canceller;
+mod driver;
 mod entropy;
 mod error;
 mod events;

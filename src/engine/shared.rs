@@ -4,8 +4,7 @@
 //! already at the door: then that one does, and the requests of both leave in one segment.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use once_cell::sync::OnceCell;
 
@@ -15,9 +14,10 @@ use crate::core::request::Bytes;
 use crate::core::stats::Stats;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
-use crate::net::sys::{self, EventFd, Inherited, SignalsBlocked};
+use crate::net::sys::{self, EventFd, Inherited};
 
 use super::canceller::Bells;
+use super::driver::Driver;
 use super::error::Error;
 use super::handover::SLEEP_MAX_NS;
 use super::lease::LeaseCell;
@@ -62,7 +62,7 @@ pub(crate) struct Shared {
     max_ttl_ms: Option<u64>,
     pub(super) loop_face: OnceCell<LoopFace>,
     pub(super) loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
-    driver: Mutex<Option<JoinHandle<()>>>,
+    pub(super) driver: Driver,
     pub(crate) urls: Vec<Arc<str>>,
 }
 
@@ -75,6 +75,8 @@ impl Shared {
         kick_descriptor.set(Some(kick.fd()));
         let mut descriptors = state.descriptors();
         descriptors.push(Arc::new(kick_descriptor));
+        let driver = Driver::default();
+        descriptors.push(Arc::clone(&driver.descriptor));
         Ok(Shared {
             state: Mutex::new(state),
             entering: AtomicUsize::new(0),
@@ -88,7 +90,7 @@ impl Shared {
             max_ttl_ms: options.max_ttl_ms,
             loop_face: OnceCell::new(),
             loop_descriptors: Default::default(),
-            driver: Mutex::new(None),
+            driver,
             urls,
         })
     }
@@ -162,11 +164,14 @@ impl Shared {
         if let Some(face) = self.loop_face.get() {
             state.update_loop(face);
         }
-        let must_kick = state.must_kick();
+        let kicks = state.must_kick();
         let woken = state.handover.take_woken();
         drop(state);
-        if must_kick {
+        if kicks.leader {
             self.kick.signal();
+        }
+        if kicks.onlooker {
+            self.driver.kick();
         }
         for slot in woken {
             slot.wake();
@@ -258,11 +263,7 @@ impl Shared {
         let left = state.machine.releases_in_flight();
         state.close_links();
         self.leave(state);
-        let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(driver) = driver {
-            // It has been told to end, and a panic of its own has poisoned the state already.
-            let _ = driver.join();
-        }
+        self.driver.end();
         match left {
             0 => Ok(()),
             _ => Err(Error::plain(Status::Unknown, format!("{left} releases were sent and not confirmed"))),
@@ -289,26 +290,6 @@ impl Shared {
             state.flush(self.clock.now());
         }
         Ok(state)
-    }
-
-    /// Makes sure that somebody minds the timers and reads the pushes of leases that extend themselves, although
-    /// nobody may be inside for a while. The only thread that the library ever owns for longer than a look-up.
-    pub(crate) fn start_driver(self: &Arc<Shared>) -> Result<(), Error> {
-        if self.is_forked() {
-            return Err(forked());
-        }
-        let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        if driver.is_none() {
-            let shared = Arc::clone(self);
-            let drive = move || {
-                // Ends with the handle, and there is nobody to tell.
-                let _ = shared.call(Operation::Drive);
-            };
-            let _masked = SignalsBlocked::new();
-            let spawned = Builder::new().name("redlock-driver".to_owned()).spawn(drive);
-            *driver = Some(spawned.map_err(|error| Error::plain(Status::Internal, format!("no thread: {error}")))?);
-        }
-        Ok(())
     }
 
     /// Begins an operation for whose end nobody waits.

@@ -18,7 +18,7 @@ use crate::redis::reply::{Incoming, classify};
 use super::canceller::Canceller;
 use super::entropy::SystemEntropy;
 use super::events::{EventQueue, Submission};
-use super::handover::{Handover, Slot};
+use super::handover::{Handover, Kicks, Slot};
 use super::lease::LeaseCell;
 use super::link::{Event, Link};
 use super::shared::{Finished, Success};
@@ -412,8 +412,8 @@ impl State {
         self.links.iter().filter_map(Link::deadline_mono_ns).chain(self.machine.next_deadline()).min()
     }
 
-    /// Whether the leader sleeps on terms that are no longer right.
-    pub(crate) fn must_kick(&mut self) -> bool {
+    /// Who sleeps on terms that are no longer right.
+    pub(crate) fn must_kick(&mut self) -> Kicks {
         let (generation, deadline) = (self.poll_set_generation(), self.next_deadline());
         self.handover.must_kick(generation, deadline)
     }

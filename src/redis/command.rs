@@ -45,13 +45,15 @@ impl Encoder {
             Request::Set { key, token, ttl_ms } => {
                 command.arg("SET").arg(&key[..]).arg(&token[..]).arg("NX").arg("PX").arg(*ttl_ms);
             }
-            Request::SetFenced { key, token, ttl_ms, proposal: number }
-            | Request::ExtendFenced { key, token, ttl_ms, fence: number } => {
-                let is_new = matches!(request, Request::SetFenced { .. });
-                let script = if is_new { scripts::SET_FENCED } else { scripts::EXTEND_FENCED };
+            Request::SetFenced { key, token, ttl_ms, proposal, limit } => {
                 counter::name(key, &mut self.counter);
-                command.arg("EVAL").arg(script).arg("2").arg(&key[..]).arg(&self.counter[..]);
-                command.arg(&token[..]).arg(*ttl_ms).arg(*number).arg(counter::life_ms(*ttl_ms));
+                command.arg("EVAL").arg(scripts::SET_FENCED).arg("2").arg(&key[..]).arg(&self.counter[..]);
+                command.arg(&token[..]).arg(*ttl_ms).arg(*proposal).arg(counter::life_ms(*ttl_ms)).arg(*limit);
+            }
+            Request::ExtendFenced { key, token, ttl_ms, fence } => {
+                counter::name(key, &mut self.counter);
+                command.arg("EVAL").arg(scripts::EXTEND_FENCED).arg("2").arg(&key[..]).arg(&self.counter[..]);
+                command.arg(&token[..]).arg(*ttl_ms).arg(*fence).arg(counter::life_ms(*ttl_ms));
             }
             Request::Release { key, token } => match dialect {
                 Dialect::Lua => {
@@ -131,11 +133,11 @@ mod tests {
     #[test]
     fn fenced_requests_name_the_counter_and_its_life_in_every_dialect() {
         let (key, token, ttl_ms) = (bytes("k"), bytes("t"), 5);
-        let set = Request::SetFenced { key: key.clone(), token: token.clone(), ttl_ms, proposal: 77 };
+        let set = Request::SetFenced { key: key.clone(), token: token.clone(), ttl_ms, proposal: 77, limit: 99 };
         let extend = Request::ExtendFenced { key, token, ttl_ms, fence: 78 };
         let tail = |number: u64| format!("2 k {{k}}:redlock-fence t 5 {number} 86400005");
         for dialect in [Dialect::Lua, Dialect::DelexIfeq] {
-            assert_eq!(said(&set, dialect), format!("EVAL {} {}", scripts::SET_FENCED, tail(77)));
+            assert_eq!(said(&set, dialect), format!("EVAL {} {} 99", scripts::SET_FENCED, tail(77)));
             assert_eq!(said(&extend, dialect), format!("EVAL {} {}", scripts::EXTEND_FENCED, tail(78)));
         }
     }

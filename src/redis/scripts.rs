@@ -17,7 +17,8 @@ pub const EXTEND: &str = "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 en
 
 /// Sets `KEYS[1]` to `ARGV[1]` for `ARGV[2]` ms if it is free, and counts: `KEYS[2]` becomes `ARGV[3]` or grows by
 /// one, whichever is more; where it is missing or no number, it becomes the time in microseconds, if that is more than
-/// `ARGV[3]`. It then lives for `ARGV[4]` ms. Answers the counter and the time, nil if the key is not free.
+/// `ARGV[3]`. It then lives for `ARGV[4]` ms; one that was above `ARGV[5]` keeps the life that it has, for nobody will
+/// believe it. Answers the counter and the time, nil if the key is not free.
 ///
 /// All that is read is read before anything is written, and both writes are the same command on keys that were
 /// declared: an error that names what is missing (a right, memory, a master) leaves nothing applied. Numbers are
@@ -25,10 +26,12 @@ pub const EXTEND: &str = "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 en
 /// is replicated as it was written (effects replication, the only kind since Redis 7 and the default since 5).
 pub const SET_FENCED: &str = "local c=redis.call('GET',KEYS[2]) \
      local t=redis.call('TIME') t=t[1]*1000000+t[2] \
+     local n=c and string.match(c,'^%d+$') and tonumber(c) \
+     local l=n and n>tonumber(ARGV[5]) and redis.call('PTTL',KEYS[2]) or 0 \
      if not redis.call('SET',KEYS[1],ARGV[1],'NX','PX',ARGV[2]) then return false end \
-     if c and string.match(c,'^%d+$') then c=c+1 else c=t end \
-     c=string.format('%.0f',math.max(c,tonumber(ARGV[3]))) \
-     redis.call('SET',KEYS[2],c,'PX',ARGV[4]) \
+     if l<1 then l=ARGV[4] end \
+     c=string.format('%.0f',math.max(n and n+1 or t,tonumber(ARGV[3]))) \
+     redis.call('SET',KEYS[2],c,'PX',l) \
      return c..' '..string.format('%.0f',t)";
 
 /// [`EXTEND`] that also raises the counter `KEYS[2]` to `ARGV[3]`, unless it is more already, and gives it `ARGV[4]` ms

@@ -175,6 +175,33 @@ fn grants_by_single_nodes_do_not_lead_to_the_same_token_twice() {
 }
 
 #[test]
+fn a_counter_that_is_too_far_ahead_is_not_kept_alive_by_those_who_refuse_it() {
+    let cluster = Cluster::start(3);
+    let handle = connect(&cluster);
+    let name = resource("fence");
+    let mut last = 0;
+    next(&handle, &name, &mut last);
+    let counter = counter_key(&name);
+    assert!(wait_for(Duration::from_secs(5), || cluster.iter().all(|node| node.get(&name).is_none())));
+    let an_hour_ahead = (last + 3_600_000_000).to_string();
+    cluster[0].cli(&["SET", &counter, &an_hour_ahead, "PX", "3000"]);
+    // Those who ask do not lengthen its life, so that the node votes again, and meanwhile the others are enough.
+    for _ in 0..20 {
+        next(&handle, &name, &mut last);
+        let life: i64 = cluster[0].cli(&["PTTL", &counter]).parse().expect("a number");
+        assert!(life <= 3_000, "{life} ms");
+    }
+    assert!(last < an_hour_ahead.parse().expect("a number"));
+    assert!(wait_for(Duration::from_secs(10), || {
+        next(&handle, &name, &mut last);
+        cluster[0].cli(&["GET", &counter]).parse().is_ok_and(|at: u64| at < last + 1_000_000)
+    }));
+    // One that is credible lives for a day longer than the lock, as ever.
+    let life: i64 = cluster[1].cli(&["PTTL", &counter]).parse().expect("a number");
+    assert!(life > 80_000_000, "{life} ms");
+}
+
+#[test]
 fn one_round_trip_is_enough_unless_the_nodes_disagree() {
     let cluster = Cluster::start(3);
     let handle = connect(&cluster);

@@ -10,6 +10,7 @@ mod node_faults;
 mod processes;
 mod pushes;
 mod quorum;
+mod rights;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

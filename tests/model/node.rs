@@ -78,7 +78,7 @@ impl Node {
                     (Reply::Done, true)
                 }
             },
-            Request::SetFenced { key, token, ttl_ms, proposal } => {
+            Request::SetFenced { key, token, ttl_ms, proposal, .. } => {
                 let set = Request::Set { key: key.clone(), token: token.clone(), ttl_ms: *ttl_ms };
                 match self.execute(now_ns, &set, fault) {
                     (Reply::Done, _) => {

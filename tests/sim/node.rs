@@ -233,7 +233,7 @@ impl Node {
                 }
                 _ => (Reply::Not, None),
             },
-            Request::SetFenced { key, token, ttl_ms, proposal } => {
+            Request::SetFenced { key, token, ttl_ms, proposal, .. } => {
                 let set = Request::Set { key: key.clone(), token: token.clone(), ttl_ms: *ttl_ms };
                 match self.apply(now_ns, &set, rng) {
                     (Reply::Done, change) => {

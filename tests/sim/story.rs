@@ -13,7 +13,7 @@ pub fn say(request: &Request) -> String {
         Request::Extend { key, token, ttl_ms, .. } => {
             format!("extend {} {} {ttl_ms} ms", name(key), named(TokenId::of(token)))
         }
-        Request::SetFenced { key, token, ttl_ms, proposal } => {
+        Request::SetFenced { key, token, ttl_ms, proposal, .. } => {
             format!("fenced SET {} {} {ttl_ms} ms, {proposal}", name(key), named(TokenId::of(token)))
         }
         Request::ExtendFenced { key, token, ttl_ms, fence } => {
