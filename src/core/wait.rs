@@ -321,7 +321,8 @@ impl Machine {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         let mut ends: Vec<u64> = lock.watch.free_at_mono_ns.iter().flatten().copied().collect();
         ends.sort_unstable();
-        let missing = self.quorum.saturating_sub(lock.watch.free.len());
+        // Nodes that announced a change count here: together with others whose key has ended they may be a quorum.
+        let missing = self.quorum.saturating_sub(lock.watch.maybe_free().len());
         let decisive = missing.checked_sub(1).and_then(|last| ends.get(last)).copied();
         let expiry =
             decisive.map(|end| end.saturating_add(NS_PER_MS).saturating_add(cx.entropy.up_to(EXPIRY_JITTER_NS)));
@@ -361,6 +362,17 @@ impl Machine {
         overdue.for_each(|node| lock.watch.believe_free(node, None));
         let is_last_chance = lock.deadline_mono_ns.is_some_and(|deadline| deadline <= cx.now.mono_ns);
         if lock.watch.free.len() < self.quorum && !is_last_chance && lock.watch.first.is_none() {
+            // Some have ended and others have announced a change: what that means is read.
+            let (key, free, maybe_free) = (lock.params.key.clone(), lock.watch.free, lock.watch.maybe_free());
+            let is_reading = lock.watch.reading.is_some();
+            if !is_reading
+                && maybe_free.len() >= self.quorum
+                && let Some(first) = self.first_of(&key, maybe_free).filter(|&first| !free.contains(first))
+            {
+                self.rest_until(op, Phase::Watch, Some(cx.now.mono_after_ms(REREAD_MS)));
+                return self.read_first(cx, op, first);
+            }
+            let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
             lock.watch = Watch { gives_way_until_mono_ns: lock.watch.gives_way_until_mono_ns, ..Watch::default() };
             return self.watch(cx, op);
         }

@@ -5,6 +5,7 @@ use redlock::core::config::RestartGuard;
 use redlock::core::operation::{Completion, LeaseKey, LeaseState, LeaseView};
 use redlock::core::quorum::quorum;
 use redlock::core::report::{Failure, NodeReport, Outcome, Status};
+use redlock::core::time::NS_PER_MS;
 use redlock::core::validity::lower_bound;
 
 use crate::client::{Asked, Pending};
@@ -39,6 +40,11 @@ pub const PROGRESS: &str = "what is due is done";
 pub const REPORTS: &str = "a failure says what happened";
 /// Nothing is remembered for ever.
 pub const OBLIVION: &str = "nothing is remembered for ever";
+/// Within so many round trips of the moment at which a lock is free, whoever waits has contended for it.
+const ROUND_TRIPS_MAX: u64 = 20;
+
+/// Who waits for a lock that is free contends for it.
+pub const AVAILABILITY: &str = "a lock that is free is had by who waits";
 /// No key outlives its release.
 pub const CLEANLINESS: &str = "no key outlives its release";
 
@@ -362,6 +368,40 @@ impl World {
         };
         if is_settled && !self.conns.iter().any(is_on_its_way) {
             self.fail(CLEANLINESS, format!("{} is left on n{node}, and c{client} knows nothing of it", named(token)));
+        }
+    }
+
+    /// Where nothing goes wrong, nobody waits for long while a quorum of nodes is free, whatever the others say.
+    pub fn check_availability(&mut self) {
+        for resource in 0..self.knobs.resources {
+            let free = self.nodes.iter().filter(|node| node.is_free(self.now, resource)).count();
+            let since = &mut self.free_since[usize::from(resource)];
+            *since = if free < quorum(self.nodes.len()) { u64::MAX } else { (*since).min(self.now) };
+            let since = *since;
+            if since == u64::MAX {
+                continue;
+            }
+            for client in 0..self.clients.len() {
+                let of = &self.clients[client];
+                let is_wanted = |pending: &&Pending| matches!(pending.asked, Asked::Lock { resource: wanted, .. } if wanted == resource);
+                let Some(waiting) = of.pending.iter().filter(is_wanted).map(|pending| pending.submitted_ns).min()
+                else {
+                    continue;
+                };
+                let waited_ns = self.now - since.max(waiting);
+                let config = &of.knobs.config;
+                // Whoever has lost races backs off for so long at most; without pushes it comes between any two tries.
+                let jitter_ms = if config.wake { 0 } else { config.retry_jitter_ms };
+                let rest_ms = config.retry_delay_ms + jitter_ms;
+                // Who waits for an expiry reckons with clocks that differ.
+                let apart_ms = 10 + self.knobs.ttls_ms[1] * config.drift_ppm / 1_000_000;
+                let round_trips_ns = 2 * ROUND_TRIPS_MAX * self.knobs.delay_ns;
+                if waited_ns > (rest_ms + apart_ms) * NS_PER_MS + round_trips_ns {
+                    let waited_ms = waited_ns / 1_000_000;
+                    let detail = format!("c{client} waits for {resource}, which has been free for {waited_ms} ms");
+                    return self.fail(AVAILABILITY, detail);
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What one schedule is made of, chosen by its seed.
 
 use redlock::core::config::{Config, RestartGuard};
+use redlock::core::quorum::quorum;
 use redlock::core::time::NS_PER_MS;
 
 use crate::clock::Clock;
@@ -133,6 +134,10 @@ pub struct Knobs {
     pub fault_count: usize,
     /// How long a fault lasts.
     pub fault_ns: [u64; 2],
+    /// Nothing goes wrong, but strangers may have left keys: a lock that is free must be had.
+    pub is_peaceful: bool,
+    /// Resources, as bits, that strangers hold, by node; never on so many that a quorum is not free.
+    pub strangers: Vec<u8>,
     /// CLIENT KILL is permitted by the servers' ACLs.
     pub can_kill: bool,
 }
@@ -140,6 +145,7 @@ pub struct Knobs {
 impl Knobs {
     pub fn new(mode: Mode, rng: &mut Rng) -> Knobs {
         let node_count = rng.pick(&[1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7]);
+        let is_peaceful = mode == Mode::Promise && rng.one_in(8);
         let drift_ppm = rng.pick(&[1_000, 10_000, 10_000, 50_000]);
         // Two clocks differ by less than the drift; often by almost as much.
         let most_ppm = drift_ppm as i64 * 49 / 100;
@@ -164,7 +170,7 @@ impl Knobs {
             _ => 0,
         };
         let faults = &FAULTS[..FAULTS.len() - LOSSES + losses];
-        let fault_count = rng.pick(&[0, 2, 4, 8, 16]);
+        let fault_count = if is_peaceful { 0 } else { rng.pick(&[0, 2, 4, 8, 16]) };
         let kinds = rng.pick(&[1, 2, 4, 8]);
         let mut faults: Vec<Fault> = (0..kinds).map(|_| rng.pick(faults)).collect();
         if guarding != Guarding::Partly {
@@ -181,16 +187,18 @@ impl Knobs {
             node_count,
             node_clocks: (0..node_count).map(|_| clock(rng)).collect(),
             node_skews_ns: (0..node_count).map(|_| rng.below(50 * NS_PER_MS)).collect(),
-            node_uptimes_s: (0..node_count).map(|_| rng.pick(&[86_400, 86_400, 86_400, 3, 1, 0])).collect(),
+            node_uptimes_s: (0..node_count)
+                .map(|_| if is_peaceful { 86_400 } else { rng.pick(&[86_400, 86_400, 86_400, 3, 1, 0]) })
+                .collect(),
             clients: (0..client_count)
                 .map(|_| ClientKnobs {
                     config: Config { drift_ppm, ..config(rng, node_count, timeout_ms, guarding, max_ttl_ms) },
                     clock: clock(rng),
                     is_blocking: rng.one_in(3),
                     workers: rng.between(1, worker_max) as usize,
-                    rounds: rng.between(1, 3) as u32,
+                    rounds: rng.between(1, if is_peaceful { 12 } else { 3 }) as u32,
                     starts_ns: if rng.one_in(late_one_in) { rng.below(stormy_ns) } else { 0 },
-                    stop_before_send: rng.pick(&[0, 0, 0, 100, 20]),
+                    stop_before_send: if is_peaceful { 0 } else { rng.pick(&[0, 0, 0, 100, 20]) },
                 })
                 .collect(),
             resources: rng.pick(&[1, 1, 1, 2]),
@@ -201,15 +209,28 @@ impl Knobs {
             ttls_ms: [ttl_ms / rng.pick(&[1, 1, 3]), ttl_ms],
             waits_ms: [timeout_ms, rng.pick(&[100, 400, 1_500])],
             delay_ns: rng.pick(&[50_000, 200_000, 1_000_000]),
-            tail_one_in: rng.pick(&[0, 300, 50, 10]),
+            tail_one_in: if is_peaceful { 0 } else { rng.pick(&[0, 300, 50, 10]) },
             tail_ns: timeout_ms * NS_PER_MS * rng.pick(&[1, 3, 20]),
             stormy_ns,
             faults,
             fault_count,
             fault_ns: [timeout_ms * NS_PER_MS / 2, rng.pick(&[timeout_ms * 2, ttl_ms, 2 * ttl_ms]) * NS_PER_MS],
+            is_peaceful,
+            strangers: strangers(rng, node_count, is_peaceful),
             can_kill: !rng.one_in(4),
         }
     }
+}
+
+fn strangers(rng: &mut Rng, node_count: usize, is_peaceful: bool) -> Vec<u8> {
+    let mut strangers = vec![0; node_count];
+    let most = node_count - quorum(node_count);
+    if is_peaceful && rng.one_in(2) {
+        for _ in 0..most {
+            strangers[rng.index(node_count)] = 3;
+        }
+    }
+    strangers
 }
 
 fn config(rng: &mut Rng, node_count: usize, timeout_ms: u64, guarding: Guarding, max_ttl_ms: u64) -> Config {

@@ -94,6 +94,9 @@ pub struct Node {
     /// Its clock was set: keys may live longer than they should.
     pub was_stepped: bool,
     pub script_fault: Option<ScriptFault>,
+    /// Resources, as bits, on which a stranger has a key that nobody will ever release: what a client of another library
+    /// left behind.
+    pub strangers: u8,
     node: usize,
 }
 
@@ -116,6 +119,7 @@ impl Node {
             is_evicting: false,
             was_stepped: false,
             script_fault: None,
+            strangers: 0,
             node,
         }
     }
@@ -193,12 +197,33 @@ impl Node {
         }
     }
 
+    /// What is answered about a key of a stranger's.
+    fn is_strange(&self, request: &Request) -> Option<Reply> {
+        let (key, reply) = match request {
+            Request::Set { key, .. } | Request::Release { key, .. } | Request::Extend { key, .. } => (key, Reply::Not),
+            Request::Remaining { key } => (key, Reply::Remaining(Remaining::Forever)),
+            Request::Holder { key } => (key, Reply::Holder((&[0xFF; 4][..]).into())),
+            Request::SetFenced { .. } | Request::ExtendFenced { .. } | Request::Track => return None,
+        };
+        (self.strangers & 1 << resource_of(key) != 0).then_some(reply)
+    }
+
+    /// Whether a lock on this resource would be granted.
+    pub fn is_free(&self, now_ns: u64, resource: u8) -> bool {
+        let time_ns = self.time_ns(now_ns);
+        let is_held = self.keys.iter().any(|key| key.resource == resource && key.expires_ns > time_ns);
+        self.is_up && !is_held && self.strangers & 1 << resource == 0
+    }
+
     fn apply(&mut self, now_ns: u64, request: &Request, rng: &mut Rng) -> (Reply, Option<Change>) {
         // Commands see a time that may be a little old (the server caches it), but expiry looks at the present.
         let stale_ns = if rng.one_in(4) { NS_PER_MS } else { 0 };
         let time_ns = self.time_ns(now_ns) - stale_ns;
         let fault = self.script_fault;
         let found = |keys: &[Key], name: &Bytes| keys.iter().position(|key| key.resource == resource_of(name));
+        if let Some(reply) = self.is_strange(request) {
+            return (reply, None);
+        }
         match request {
             Request::Set { key, token, ttl_ms } => {
                 let at = found(&self.keys, key);

@@ -5,6 +5,7 @@ use redlock::core::report::Failure;
 use redlock::core::time::NS_PER_MS;
 
 use crate::client::{Asked, Claim, Pending};
+use crate::net::Conn;
 use crate::node::key_of;
 use crate::rng::TokenId;
 use crate::story::named;
@@ -216,6 +217,12 @@ impl World {
         self.settle(client);
         if self.violation.is_none() {
             self.leave(client);
+        }
+        // What had arrived before is found by the first look at the sockets that follows.
+        let has_unread = |conn: &Conn| conn.client == client && conn.is_client_open && !conn.client_buffer.is_empty();
+        if self.violation.is_none() && self.conns.iter().any(has_unread) {
+            self.clients[client].wake_ns = self.now;
+            self.at(self.now, Event::Wake(client as u8));
         }
     }
 

@@ -83,6 +83,8 @@ pub struct World {
     /// A server lost its counters, and clocks take their place.
     pub are_counters_replaced: bool,
     pub faults_left: usize,
+    /// Since when each resource has been free on a quorum of the nodes; `u64::MAX`: it is not.
+    pub free_since: [u64; node::RESOURCES_MAX],
     pub summary: Summary,
     pub violation: Option<Violation>,
     pub is_told: bool,
@@ -104,10 +106,11 @@ impl World {
     pub fn new(seed: u64, setup: Setup, is_told: bool) -> World {
         let mut rng = Rng::new(seed);
         let knobs = Knobs::new(setup.mode, &mut rng);
-        let nodes = (0..knobs.node_count).map(|node| {
-            let (skew_ns, uptime_s) = (knobs.node_skews_ns[node], knobs.node_uptimes_s[node]);
-            let mut node = Node::new(node, knobs.node_clocks[node], skew_ns, uptime_s);
+        let nodes = (0..knobs.node_count).map(|at| {
+            let (skew_ns, uptime_s) = (knobs.node_skews_ns[at], knobs.node_uptimes_s[at]);
+            let mut node = Node::new(at, knobs.node_clocks[at], skew_ns, uptime_s);
             node.script_fault = setup.script_fault;
+            node.strangers = knobs.strangers[at];
             node
         });
         let clients = knobs.clients.iter().enumerate().map(|(client, of_client)| {
@@ -126,6 +129,7 @@ impl World {
             are_counters_lost: false,
             are_counters_replaced: false,
             faults_left: knobs.fault_count,
+            free_since: [u64::MAX; node::RESOURCES_MAX],
             summary: Summary { guarded: u64::from(knobs.guarding != Guarding::Partly), ..Summary::default() },
             violation: None,
             is_told,
@@ -144,6 +148,9 @@ impl World {
             debug_assert!(at >= self.now, "time goes forward");
             self.now = at;
             self.happen(event);
+            if self.knobs.is_peaceful {
+                self.check_availability();
+            }
             self.summary.events += 1;
             if self.summary.events > EVENTS_MAX {
                 self.fail("comes to rest", format!("more than {EVENTS_MAX} events"));
