@@ -27,6 +27,25 @@ pub struct Config {
     pub max_ttl_ms: Option<u64>,
     /// Which restarted nodes may vote.
     pub restart_guard: RestartGuard,
+    /// How much may be under way.
+    pub limits: Limits,
+}
+
+/// Bounds of what is remembered for one node. Not for callers to choose: tests make them small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Most requests that may be unanswered on one connection, and most that may wait for one to be made. Those all leave
+    /// when it is there.
+    pub in_flight: usize,
+    /// Most releases that one node may owe, those in flight included. A slot is reserved before a key is set, so that
+    /// its removal can always be remembered.
+    pub owed: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { in_flight: 32_768, owed: 65_536 }
+    }
 }
 
 /// Which nodes may vote that may have restarted and forgotten leases. How long is "so long" is said by `max_ttl_ms`;
@@ -73,6 +92,7 @@ impl Config {
             drift_ppm: DRIFT_PPM,
             max_ttl_ms: None,
             restart_guard: RestartGuard::default(),
+            limits: Limits::default(),
         }
     }
 }

@@ -1,4 +1,5 @@
 use super::super::config::DRIFT_PPM;
+use super::super::config::Limits;
 use super::super::operation::{Completion, OpKey};
 use super::super::report::{Failure, Outcome, Status};
 use super::super::request::{Reply, Request};
@@ -15,7 +16,7 @@ fn server(run_id: &str) -> ServerInfo {
 
 fn connected(run_ids: &[&str]) -> Vec<Node> {
     let node = |run_id: &&str| {
-        let mut node = Node::new();
+        let mut node = Node::new(Limits::default());
         node.connected(server(run_id));
         node
     };

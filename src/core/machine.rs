@@ -14,7 +14,7 @@ use super::entropy::Entropy;
 use super::guard;
 use super::lease::{Lease, Stage};
 use super::mutant::{self, Mutant};
-use super::node::{Asker, Debt, IN_FLIGHT_MAX, Link, Node, PARKED_MAX, Parked, Pending};
+use super::node::{Asker, Debt, Link, Node, Parked, Pending};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
 use super::ops::{ExtendOp, Op};
 use super::quorum::quorum;
@@ -68,7 +68,7 @@ impl Machine {
     pub fn new(config: Config) -> Machine {
         Machine {
             quorum: quorum(config.node_count),
-            nodes: (0..config.node_count).map(|_| Node::new()).collect(),
+            nodes: (0..config.node_count).map(|_| Node::new(config.limits)).collect(),
             config,
             ops: SlotMap::with_key(),
             leases: SlotMap::with_key(),
@@ -254,18 +254,19 @@ impl Machine {
         let node = &mut self.nodes[to];
         let request = Request::Release { key: debt.key.clone(), token: debt.token.clone() };
         match node.link {
-            Link::Up if node.in_flight.len() < IN_FLIGHT_MAX => {
+            Link::Up if node.in_flight.len() < node.limits.in_flight => {
                 let suspicion = node.refusal(now);
                 let op = op.filter(|_| suspicion.is_none());
                 self.send(now, to, request, Asker::Release { op, debt });
                 suspicion
             }
-            Link::Hopeful if node.parked.len() < PARKED_MAX => {
+            Link::Hopeful if node.parked.len() < node.limits.in_flight => {
                 node.parked.push_back(Parked { request, asker: Asker::Release { op, debt }, since: now });
                 None
             }
             Link::Up | Link::Hopeful => {
-                node.owe(now, debt);
+                // Not behind its SET, which may be among what is under way: nobody knows when that is executed.
+                node.owe(now, Debt { void_after_lease_ns: u64::MAX, ..debt });
                 Some(Node::too_many())
             }
             Link::Down | Link::Hopeless => {
@@ -413,6 +414,7 @@ impl Machine {
     /// time.
     fn pay_as_there_is_room(&mut self, now: Now, to: NodeId) {
         while self.nodes[to].can_pay()
+            && !mutant::is(Mutant::RoomNotUsed)
             && let Some(debt) = self.nodes[to].debts.pop_front()
         {
             self.pay(now, to, debt);

@@ -56,6 +56,12 @@ pub enum Mutant {
     NoDeadline,
     /// Nothing but a push ends a wait.
     PushAlone,
+    /// Whether a lock is free is always asked of the same node first.
+    FirstNodeAlone,
+    /// A key that has ended on one node and has changed on another are looked at apart.
+    EndAndChangeApart,
+    /// Releases that found a connection full are not sent when there is room.
+    RoomNotUsed,
     /// A request that is late loses its place in the order of replies.
     LateLosesPlace,
     /// A restarted node votes at once.
@@ -93,7 +99,7 @@ pub enum Mutant {
 }
 
 /// All of them.
-pub const ALL: [Mutant; 42] = [
+pub const ALL: [Mutant; 45] = [
     Mutant::QuorumMinusOne,
     Mutant::EvenQuorum,
     Mutant::ValidFromAnswer,
@@ -119,6 +125,9 @@ pub const ALL: [Mutant; 42] = [
     Mutant::QueueSleeps,
     Mutant::NoDeadline,
     Mutant::PushAlone,
+    Mutant::FirstNodeAlone,
+    Mutant::EndAndChangeApart,
+    Mutant::RoomNotUsed,
     Mutant::LateLosesPlace,
     Mutant::GuardOff,
     Mutant::GuardHalf,

@@ -5,22 +5,13 @@
 
 use std::collections::VecDeque;
 
+use super::config::Limits;
 use super::guard::Process;
 use super::mutant::{self, Mutant};
 use super::operation::{LeaseKey, OpKey};
 use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
 use super::server_time::ServerTime;
 use super::time::{NS_PER_MS, Now};
-
-/// Most requests that may be unanswered on one connection.
-pub const IN_FLIGHT_MAX: usize = 32_768;
-
-/// Most requests that may wait for one connection to be made. They all leave when it is there.
-pub const PARKED_MAX: usize = IN_FLIGHT_MAX;
-
-/// Most releases that one node may owe, those in flight included. A slot is reserved before a key is set, so that
-/// its removal can always be remembered.
-pub const OBLIGATIONS_MAX: usize = 65_536;
 
 /// A node that refused a connection more recently than this is not waited for while the next one is being made.
 const HOPELESS_NS: u64 = 5_000 * NS_PER_MS;
@@ -153,6 +144,8 @@ pub struct Parked {
 /// One node.
 #[derive(Debug, Clone, Hash)]
 pub struct Node {
+    /// How much may be under way.
+    pub limits: Limits,
     /// The state of its connection.
     pub link: Link,
     /// The reason of the last disconnection or refusal.
@@ -194,8 +187,9 @@ pub struct Node {
 impl Node {
     /// A node nobody has talked to yet.
     #[must_use]
-    pub fn new() -> Node {
+    pub fn new(limits: Limits) -> Node {
         Node {
+            limits,
             link: Link::Down,
             last_fault: None,
             run_id: String::new(),
@@ -337,14 +331,14 @@ impl Node {
     /// Remembers a release until it can be sent again. Beyond the limit the oldest is forgotten: its key is the first to
     /// expire, more or less, and expires without it.
     pub fn owe(&mut self, now: Now, debt: Debt) {
-        if self.debts.len() >= OBLIGATIONS_MAX {
+        if self.debts.len() >= self.limits.owed {
             // Not each time: that would look at all of them for each.
             self.owed_since_look += 1;
-            if self.owed_since_look > OBLIGATIONS_MAX / 16 {
+            if self.owed_since_look > self.limits.owed / 16 {
                 self.owed_since_look = 0;
                 self.forget_void_debts(now);
             }
-            let too_many = (self.debts.len() + 1).saturating_sub(OBLIGATIONS_MAX);
+            let too_many = (self.debts.len() + 1).saturating_sub(self.limits.owed);
             self.debts.drain(..too_many);
         }
         self.debts.push_back(debt);
@@ -353,7 +347,7 @@ impl Node {
     /// A release that is owed can be sent now: there is room, and the node has refused none a moment ago.
     #[must_use]
     pub fn can_pay(&self) -> bool {
-        self.link == Link::Up && self.debts_due_mono_ns == NEVER && self.in_flight.len() < IN_FLIGHT_MAX / 2
+        self.link == Link::Up && self.debts_due_mono_ns == NEVER && self.in_flight.len() < self.limits.in_flight / 2
     }
 
     /// Drops the debts whose keys cannot exist any more.
@@ -388,9 +382,9 @@ impl Node {
     /// So much is under way that nothing new is begun.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.in_flight.len() >= IN_FLIGHT_MAX
-            || self.parked.len() >= PARKED_MAX
-            || self.obligations() >= OBLIGATIONS_MAX
+        self.in_flight.len() >= self.limits.in_flight
+            || self.parked.len() >= self.limits.in_flight
+            || self.obligations() >= self.limits.owed
     }
 
     /// What is told then.
@@ -447,6 +441,6 @@ impl Node {
 
 impl Default for Node {
     fn default() -> Node {
-        Node::new()
+        Node::new(Limits::default())
     }
 }

@@ -1,7 +1,7 @@
 //! More than may wait for a connection that is being made.
 
 use super::config::Config;
-use super::node::{IN_FLIGHT_MAX, OBLIGATIONS_MAX, PARKED_MAX};
+use super::config::Limits;
 use super::operation::{Input, OpKey, Operation};
 use super::report::{Outcome, Status};
 use super::request::{Bytes, FaultKind, Reply, Request};
@@ -16,9 +16,13 @@ fn ask(script: &mut Scripted) -> OpKey {
 /// One node, and as many requests to it as may wait for its connection.
 fn crowded(mut script: Scripted) -> Scripted {
     let before = script.completed.len();
-    (0..PARKED_MAX).for_each(|_| _ = ask(&mut script));
+    (0..limits().in_flight).for_each(|_| _ = ask(&mut script));
     assert_eq!(script.completed.len(), before, "all of them wait");
     script
+}
+
+fn limits() -> Limits {
+    Limits::default()
 }
 
 #[test]
@@ -50,7 +54,7 @@ fn a_release_that_may_not_wait_with_the_others_is_owed_and_goes_first() {
     assert_eq!(script.machine.stats().nodes[0].debts, 1);
     script.up(0, "process 0", 86_400, 0);
     assert!(matches!(script.asked[0].front(), Some(Request::Release { .. })));
-    assert_eq!(script.asked[0].len(), 1 + PARKED_MAX, "and then the others");
+    assert_eq!(script.asked[0].len(), 1 + limits().in_flight, "and then the others");
 }
 
 #[test]
@@ -58,9 +62,9 @@ fn releases_that_found_the_connection_full_follow_as_replies_make_room() {
     let mut script = Scripted::connected(Config::new(3));
     let unlock = || Operation::UnlockToken { key: Bytes::from(&b"r"[..]), token: Bytes::from(&b"t"[..]) };
     let more = 1_000;
-    (0..IN_FLIGHT_MAX + more).for_each(|_| _ = script.submit(unlock()));
+    (0..limits().in_flight + more).for_each(|_| _ = script.submit(unlock()));
     assert_eq!(script.machine.stats().nodes[0].debts, more as u64);
-    for _ in 0..IN_FLIGHT_MAX + more {
+    for _ in 0..limits().in_flight + more {
         script.reply(0, Reply::Done);
     }
     assert_eq!(script.machine.stats().nodes[0].debts, 0);
@@ -71,9 +75,9 @@ fn releases_that_found_the_connection_full_follow_as_replies_make_room() {
 fn no_more_releases_are_owed_than_the_limit_says() {
     let mut script = Scripted::connected(Config::new(3));
     script.down(0);
-    for number in 0..(OBLIGATIONS_MAX + PARKED_MAX) as u64 + 5_000 {
+    for number in 0..(limits().owed + limits().in_flight) as u64 + 5_000 {
         let (key, token) = (Bytes::from(&number.to_be_bytes()[..]), Bytes::from(&b"t"[..]));
         script.submit(Operation::UnlockToken { key, token });
     }
-    assert_eq!(script.machine.stats().nodes[0].debts, OBLIGATIONS_MAX as u64);
+    assert_eq!(script.machine.stats().nodes[0].debts, limits().owed as u64);
 }

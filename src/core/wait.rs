@@ -287,6 +287,9 @@ impl Machine {
     /// Of these nodes the first in the order that all rivals share.
     fn first_of(&self, key: &Bytes, nodes: NodeSet) -> Option<NodeId> {
         let (count, primary) = (self.nodes.len(), self.primary(key));
+        if mutant::is(Mutant::FirstNodeAlone) {
+            return Some(primary);
+        }
         (0..count).map(|step| (primary + step) % count).find(|&node| nodes.contains(node) && self.nodes[node].is_up())
     }
 
@@ -322,7 +325,9 @@ impl Machine {
         let mut ends: Vec<u64> = lock.watch.free_at_mono_ns.iter().flatten().copied().collect();
         ends.sort_unstable();
         // Nodes that announced a change count here: together with others whose key has ended they may be a quorum.
-        let missing = self.quorum.saturating_sub(lock.watch.maybe_free().len());
+        let is_apart = mutant::is(Mutant::EndAndChangeApart);
+        let ended = if is_apart { lock.watch.free } else { lock.watch.maybe_free() };
+        let missing = self.quorum.saturating_sub(ended.len());
         let decisive = missing.checked_sub(1).and_then(|last| ends.get(last)).copied();
         let expiry =
             decisive.map(|end| end.saturating_add(NS_PER_MS).saturating_add(cx.entropy.up_to(EXPIRY_JITTER_NS)));

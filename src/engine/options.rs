@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 pub use crate::core::config::RestartGuard;
-use crate::core::config::{self, Config};
+use crate::core::config::{self, Config, Limits};
 use crate::core::request::MAX_NODES;
 pub use crate::redis::handshake::Protocol;
 
@@ -157,6 +157,7 @@ impl Options {
             drift_ppm: self.drift_ppm,
             max_ttl_ms: self.max_ttl_ms,
             restart_guard: self.restart_guard,
+            limits: Limits::default(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What one schedule is made of, chosen by its seed.
 
-use redlock::core::config::{Config, RestartGuard};
+use redlock::core::config::{Config, Limits, RestartGuard};
 use redlock::core::quorum::quorum;
 use redlock::core::time::NS_PER_MS;
 
@@ -253,6 +253,7 @@ fn config(rng: &mut Rng, node_count: usize, timeout_ms: u64, guarding: Guarding,
         retry_delay_ms: rng.pick(&[20, 50, 100]),
         retry_jitter_ms: rng.pick(&[0, 10, 50, 100]),
         wake: !rng.one_in(4),
+        limits: rng.pick(&[Limits::default(), Limits { in_flight: 8, owed: 16 }]),
         ..Config::new(node_count)
     }
 }
