@@ -60,6 +60,8 @@ pub enum Mutant {
     FirstNodeAlone,
     /// A key that has ended on one node and has changed on another are looked at apart.
     EndAndChangeApart,
+    /// A change of a key means that it is free.
+    ChangeIsFree,
     /// Releases that found a connection full are not sent when there is room.
     RoomNotUsed,
     /// A request that is late loses its place in the order of replies.
@@ -99,7 +101,7 @@ pub enum Mutant {
 }
 
 /// All of them.
-pub const ALL: [Mutant; 45] = [
+pub const ALL: [Mutant; 46] = [
     Mutant::QuorumMinusOne,
     Mutant::EvenQuorum,
     Mutant::ValidFromAnswer,
@@ -127,6 +129,7 @@ pub const ALL: [Mutant; 45] = [
     Mutant::PushAlone,
     Mutant::FirstNodeAlone,
     Mutant::EndAndChangeApart,
+    Mutant::ChangeIsFree,
     Mutant::RoomNotUsed,
     Mutant::LateLosesPlace,
     Mutant::GuardOff,

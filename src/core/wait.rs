@@ -269,7 +269,9 @@ impl Machine {
                 lock.watch.free.remove(node);
                 lock.watch.free_at_mono_ns[node] = guarded_until;
                 if guarded_until.is_none() {
-                    lock.watch.changed.insert(node);
+                    let is_believed = mutant::is(Mutant::ChangeIsFree);
+                    let changed = if is_believed { &mut lock.watch.free } else { &mut lock.watch.changed };
+                    changed.insert(node);
                 }
                 self.reconsider(cx, op);
             }

@@ -40,6 +40,8 @@ pub const PROGRESS: &str = "what is due is done";
 pub const REPORTS: &str = "a failure says what happened";
 /// Nothing is remembered for ever.
 pub const OBLIVION: &str = "nothing is remembered for ever";
+/// Attempts are made when they may succeed.
+pub const MODESTY: &str = "attempts are made when they may succeed";
 /// Within so many round trips of the moment at which a lock is free, whoever waits has contended for it.
 const ROUND_TRIPS_MAX: u64 = 20;
 
@@ -371,16 +373,47 @@ impl World {
         }
     }
 
+    pub fn turns_of(&self, asked: Asked) -> u64 {
+        match asked {
+            Asked::Lock { resource, .. } => self.turns[usize::from(resource)],
+            _ => 0,
+        }
+    }
+
+    /// A lock has been waited for: so many attempts were worth it, for the turns that others had meanwhile, and for the
+    /// time that passed.
+    pub fn allow_attempts(&mut self, client: usize, pending: &Pending) {
+        if matches!(pending.asked, Asked::Lock { .. }) {
+            let turns = self.turns_of(pending.asked) - pending.turns_before;
+            let of = &mut self.clients[client];
+            let waited_ms = (self.now - pending.submitted_ns) / NS_PER_MS;
+            of.allowed_attempts += 4 * (1 + turns) + waited_ms / of.knobs.config.retry_delay_ms;
+        }
+    }
+
+    /// Nobody asks again and again while others hold what it wants.
+    fn check_attempts(&mut self) {
+        for client in 0..self.clients.len() {
+            let of = &self.clients[client];
+            let (attempts, allowed) = (of.machine.stats().attempts, of.allowed_attempts);
+            if of.is_alive && attempts > allowed {
+                self.fail(MODESTY, format!("c{client} made {attempts} attempts where {allowed} were enough"));
+            }
+        }
+    }
+
     /// Where nothing goes wrong, nobody waits for long while a quorum of nodes is free, whatever the others say.
     pub fn check_availability(&mut self) {
         for resource in 0..self.knobs.resources {
             let free = self.nodes.iter().filter(|node| node.is_free(self.now, resource)).count();
             let since = &mut self.free_since[usize::from(resource)];
+            let was_free = *since != u64::MAX;
             *since = if free < quorum(self.nodes.len()) { u64::MAX } else { (*since).min(self.now) };
             let since = *since;
             if since == u64::MAX {
                 continue;
             }
+            self.turns[usize::from(resource)] += u64::from(!was_free);
             for client in 0..self.clients.len() {
                 let of = &self.clients[client];
                 let is_wanted = |pending: &&Pending| matches!(pending.asked, Asked::Lock { resource: wanted, .. } if wanted == resource);
@@ -420,6 +453,9 @@ impl World {
 
     /// The faults are long over and nothing moves any more.
     pub fn check_rest(&mut self) {
+        if self.knobs.is_peaceful {
+            self.check_attempts();
+        }
         for client in 0..self.clients.len() {
             let of = &self.clients[client];
             if !of.is_alive {

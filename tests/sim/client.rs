@@ -89,6 +89,8 @@ pub struct Pending {
     pub asked: Asked,
     pub submitted_ns: u64,
     pub submitted_lease_ns: u64,
+    /// How often the resource had become free by then.
+    pub turns_before: u64,
     /// The thread does not wait for it, as in an event loop.
     pub is_detached: bool,
     /// Nodes that refused a lock because of another holder.
@@ -161,6 +163,8 @@ pub struct Client {
     pub workers: Vec<Worker>,
     pub pending: Vec<Pending>,
     pub claims: Vec<Claim>,
+    /// How many attempts its locks were worth.
+    pub allowed_attempts: u64,
     pub fates: Vec<TokenFate>,
     /// Queued and not handed to the kernel yet.
     pub unsent: Vec<(ConnId, Item)>,
@@ -187,6 +191,7 @@ impl Client {
             workers: vec![idle; knobs.workers],
             pending: Vec::new(),
             claims: Vec::new(),
+            allowed_attempts: 0,
             fates: Vec::new(),
             unsent: Vec::new(),
             paused_until_ns: knobs.starts_ns,

@@ -231,6 +231,7 @@ impl World {
             return self.fail("every operation ends once", format!("c{client} has no operation {op:?} under way"));
         };
         let pending = of.pending.swap_remove(at);
+        self.allow_attempts(client, &pending);
         self.check_completion(client, &pending, &result);
         self.worker_done(client, &pending, result);
     }

@@ -209,6 +209,7 @@ impl World {
             asked,
             submitted_ns: self.now,
             submitted_lease_ns: now.lease_ns,
+            turns_before: self.turns_of(asked),
             is_detached,
             said_held: 0,
             must_end_mono_ns,

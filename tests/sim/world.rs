@@ -85,6 +85,8 @@ pub struct World {
     pub faults_left: usize,
     /// Since when each resource has been free on a quorum of the nodes; `u64::MAX`: it is not.
     pub free_since: [u64; node::RESOURCES_MAX],
+    /// How often each has become free on a quorum of the nodes.
+    pub turns: [u64; node::RESOURCES_MAX],
     pub summary: Summary,
     pub violation: Option<Violation>,
     pub is_told: bool,
@@ -130,6 +132,7 @@ impl World {
             are_counters_replaced: false,
             faults_left: knobs.fault_count,
             free_since: [u64::MAX; node::RESOURCES_MAX],
+            turns: [0; node::RESOURCES_MAX],
             summary: Summary { guarded: u64::from(knobs.guarding != Guarding::Partly), ..Summary::default() },
             violation: None,
             is_told,
