@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: go-library test-go all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: go-library test-go all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem wheel test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -84,6 +84,10 @@ test-ruby: ## the Ruby gem
 
 gem: build ## the gem with the library in it, into target/dist
 	@bindings/ruby/build-gem $(RELEASE)/libredlock.so $(TARGET)/dist
+
+wheel: build ## the source distribution and the wheel with the library in it, into target/dist
+	@tools/python-venv $(TARGET)/python-venv
+	@PYTHON=$(TARGET)/python-venv/bin/python bindings/python/build-wheel $(RELEASE)/libredlock.so $(TARGET)/dist
 
 test-memory: ## the C tests under AddressSanitizer, C tests and examples under valgrind
 	@tools/test asan valgrind

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from ctypes import byref
 from types import TracebackType
-from typing import Any, Dict, Optional, Sequence, Type
+from typing import Any, Dict, Optional, Sequence, Type, Union
 
 from . import _native as native
 from ._client import Handle, Lease, Name, Request, Seconds, as_bytes, milliseconds
@@ -100,12 +100,36 @@ class AsyncClient:
         fence: bool = False,
         auto_extend: bool = False,
         max_hold: Seconds = 0,
+        retries: Optional[int] = None,
     ) -> AsyncLock:
         """A lock that is not taken yet; parameters as in :meth:`libredlock.Client.lock`."""
         request = Request(
-            as_bytes(name), milliseconds(ttl), fence=fence, auto_extend=auto_extend, max_hold_ms=milliseconds(max_hold)
+            as_bytes(name),
+            milliseconds(ttl),
+            fence=fence,
+            auto_extend=auto_extend,
+            max_hold_ms=milliseconds(max_hold),
+            retries=retries,
         )
         return AsyncLock(self, name, request, ttl, wait)
+
+    async def unlock(self, name: Name, token: Union[str, bytes]) -> None:
+        """Releases a lock by its token, also in another process than its holder's."""
+        key, mine, error = as_bytes(name), as_bytes(token), native.out()
+        tag, future = self._begin()
+        status = native.lib.redlock_submit_unlock_token_bytes(
+            self._handle.pointer, key, len(key), mine, len(mine), tag, byref(error)
+        )
+        await self._submit(tag, future, status, error)
+
+    async def extend(self, name: Name, token: Union[str, bytes], ttl: Seconds) -> None:
+        """Makes a lock last ``ttl`` from now on, by its token; it is never shortened."""
+        key, mine, error = as_bytes(name), as_bytes(token), native.out()
+        tag, future = self._begin()
+        status = native.lib.redlock_submit_extend_token_bytes(
+            self._handle.pointer, key, len(key), mine, len(mine), milliseconds(ttl), tag, byref(error)
+        )
+        await self._submit(tag, future, status, error)
 
     async def close(self) -> None:
         """Ends what is in progress with ClosedError, and the connections."""

@@ -78,6 +78,7 @@ class Request:
         retries: Optional[int] = None,
     ) -> None:
         lib = native.lib
+        self.has_retries = retries is not None
         self._check(native.OK if name else native.E_INVALID, "the name is empty")
         self._check(native.OK if ttl_ms else native.E_INVALID, "ttl is below a millisecond")
         self.pointer = lib.redlock_request_new()
@@ -350,19 +351,25 @@ class Lock:
             raise ValueError("can't specify a timeout for a non-blocking call")
         wait = None if timeout == -1 else timeout
         try:
-            self._acquire(wait if blocking else 0)
+            self.take(wait if blocking else 0)
         except NotAcquiredError:
             return False
         return True
 
-    def _acquire(self, wait: Optional[Seconds]) -> None:
+    def take(self, wait: Optional[Seconds] = None) -> None:
+        """Takes the lock, or says why not.
+
+        :param wait: how long to wait for another holder, in seconds; None: without limit.
+        :raises NotAcquiredError: somebody else held it to the end.
+        """
         deadline = None if wait is None else time.monotonic() + milliseconds(wait) / 1000
         lib = native.lib
         with self._busy:
             if self._lease is not None and not self._lease.is_foreign and self.locked():
                 raise RuntimeError("this lock object is held already: use a second one, or an RLock")
             while True:
-                left = _SLICE if deadline is None else max(0.0, min(_SLICE, deadline - time.monotonic()))
+                begun = time.monotonic()
+                left = _SLICE if deadline is None else max(0.0, min(_SLICE, deadline - begun))
                 lib.redlock_request_set_wait_ms(self._request.pointer, round(left * 1000))
                 pointer, error = native.out(), native.out()
                 try:
@@ -376,7 +383,10 @@ class Lock:
                 if status == native.OK:
                     return
                 failure = from_native(status, error.value)
-                is_over = deadline is not None and time.monotonic() >= deadline
+                now = time.monotonic()
+                # Its attempts were used up before the time was.
+                is_given_up = self._request.has_retries and now < begun + left
+                is_over = is_given_up or (deadline is not None and now >= deadline)
                 if status == native.E_INTERRUPTED or (status == native.E_NOT_ACQUIRED and not is_over):
                     continue
                 raise failure
@@ -451,7 +461,7 @@ class Lock:
                 return False
 
     def __enter__(self) -> Lock:
-        self._acquire(self._wait)
+        self.take(self._wait)
         return self
 
     def __exit__(

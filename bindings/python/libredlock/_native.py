@@ -91,6 +91,8 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "redlock_submit_lock": (c_int32, [P, P, P]),
     "redlock_submit_unlock": (c_int32, [P, c_uint64, P]),
     "redlock_submit_extend": (c_int32, [P, c_uint64, c_uint64, P]),
+    "redlock_submit_unlock_token_bytes": (c_int32, [P, c_char_p, c_size_t, c_char_p, c_size_t, c_uint64, P]),
+    "redlock_submit_extend_token_bytes": (c_int32, [P, c_char_p, c_size_t, c_char_p, c_size_t, c_uint64, c_uint64, P]),
     "redlock_event_kind": (c_int32, [P]),
     "redlock_event_tag": (c_uint64, [P]),
     "redlock_event_status": (c_int32, [P]),
