@@ -27,7 +27,7 @@ LOOPS_HERE = $(foreach loop,$(LOOPS),$(if $(shell pkg-config --exists $(LIBRARY_
 OTHER_EXAMPLES := $(filter-out $(LOOPS),$(patsubst examples-c/%.c,%,$(wildcard examples-c/*.c)))
 EXAMPLES = $(addprefix $(TARGET)/examples-c/,$(OTHER_EXAMPLES) $(LOOPS_HERE))
 
-.PHONY: go-library test-go all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem wheel test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
+.PHONY: go-library dist-go test-go all build archive header cli demo test lint test-header test-rust test-c test-cpp test-python test-ruby gem wheel test-memory test-cli test-examples test-interop test-servers sim model mutants mutants-sim mutants-model soak examples bench install help clean
 all: build
 
 help: ## this list
@@ -170,6 +170,9 @@ go-library: build
 	@mkdir -p $(TARGET)/go-pkgconfig
 	@sed -e 's|@PREFIX@|$(CURDIR)|' -e 's|@LIBDIR@|$(RELEASE)|' -e 's|@INCLUDEDIR@|$(CURDIR)/include|' -e 's|@VERSION@|$(VERSION)|' \
 		-e 's|-lredlock|-lredlock -Wl,-rpath,$(RELEASE)|' tools/redlock.pc.in >$(TARGET)/go-pkgconfig/redlock.pc
+
+dist-go: archive ## the Go module with the static archive in it, as a module proxy in target/dist/go
+	@bindings/go/build-module $(RELEASE)/static/libredlock.a $(TARGET)/dist/go $(VERSION)
 
 test-go: ## the Go package: vet, race detector, examples, the packed module
 	@tools/test go

@@ -177,6 +177,15 @@ func (l *Lease) UnlockContext(ctx context.Context) error {
 	}
 }
 
+// Detach gives the lease up without releasing the lock, which belongs to its token from here on: for another mutex or
+// process, by [Client.UnlockToken]. Its context ends with cause [ErrReleased].
+func (l *Lease) Detach() {
+	s := l.state
+	s.unregister()
+	s.end(ErrReleased)
+	runtime.KeepAlive(l)
+}
+
 // Extend makes the lock last ttl from now on, or as long as it was taken for where ttl is 0. It is never shortened.
 // After any failure but [ErrLost] the lease goes on for [Lease.Remaining].
 func (l *Lease) Extend(ctx context.Context, ttl time.Duration) error {
