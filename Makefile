@@ -6,9 +6,24 @@ CC ?= cc
 CFLAGS ?= -O2 -g -gdwarf-4
 WARNINGS := -Wall -Wextra -pedantic -Wstrict-prototypes -Werror
 
+# The directory variables of the GNU coding standards. PREFIX, LIBDIR and INCLUDEDIR set prefix, libdir and includedir.
 PREFIX ?= /usr/local
-LIBDIR ?= $(PREFIX)/lib
-INCLUDEDIR ?= $(PREFIX)/include
+prefix = $(PREFIX)
+exec_prefix = $(prefix)
+bindir = $(exec_prefix)/bin
+libdir = $(or $(LIBDIR),$(exec_prefix)/lib)
+includedir = $(or $(INCLUDEDIR),$(prefix)/include)
+datarootdir = $(prefix)/share
+datadir = $(datarootdir)
+mandir = $(datarootdir)/man
+docdir = $(datarootdir)/doc/redlock
+pkgconfigdir = $(libdir)/pkgconfig
+cmakedir = $(libdir)/cmake/redlock
+bashcompletiondir = $(datadir)/bash-completion/completions
+zshcompletiondir = $(datadir)/zsh/site-functions
+fishcompletiondir = $(datadir)/fish/vendor_completions.d
+INSTALL_VARIABLES = prefix exec_prefix bindir libdir includedir mandir docdir pkgconfigdir cmakedir \
+	bashcompletiondir zshcompletiondir fishcompletiondir DESTDIR VERSION RELEASE PC_PREFIX
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 RELEASE := $(TARGET)/release
@@ -50,7 +65,9 @@ header: ## include/redlock.h and include/redlock.json, from src/ffi
 	@REDLOCK_WRITE_HEADER=1 $(CARGO) test --quiet --test project the_header_and_its_description
 
 cli: ## the command redlock, into target/release/redlock
-	$(CARGO) build --release -p redlock-cli $(CARGO_FLAGS)
+	@# In a folder of its own: with other features the library would be built again and again in the same place.
+	CARGO_TARGET_DIR=$(TARGET)/cli $(CARGO) build --release -p redlock-cli $(CARGO_FLAGS)
+	@mkdir -p $(RELEASE) && cp -u $(TARGET)/cli/release/redlock $(RELEASE)/redlock
 
 demo: ## locks on five real servers, of which some fail
 	@tools/setup demo
@@ -150,26 +167,46 @@ bench: build ## this library against hand-written floors
 	@benches/run
 endif
 
-install: build archive ## into PREFIX (/usr/local), below DESTDIR
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(INCLUDEDIR)
-	install -m 755 $(RELEASE)/libredlock.so $(DESTDIR)$(LIBDIR)/libredlock.so.$(VERSION)
-	ln -sf libredlock.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libredlock.so.$(SOVERSION)
-	ln -sf libredlock.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libredlock.so
-	install -m 644 $(RELEASE)/static/libredlock.a $(DESTDIR)$(LIBDIR)/libredlock.a
-	install -m 644 include/redlock.h include/redlock.json $(DESTDIR)$(INCLUDEDIR)
-	install -d $(DESTDIR)$(INCLUDEDIR)/redlock
-	install -m 644 include/redlock/*.h $(DESTDIR)$(INCLUDEDIR)/redlock
-	install -m 644 include/redlock.hpp $(DESTDIR)$(INCLUDEDIR)
-	install -d $(DESTDIR)$(INCLUDEDIR)/redlock/cpp
-	install -m 644 include/redlock/cpp/*.hpp $(DESTDIR)$(INCLUDEDIR)/redlock/cpp
-	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-		-e 's|@VERSION@|$(VERSION)|' tools/redlock.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/redlock.pc
+.PHONY: install-strip uninstall manual uninstalled test-install
+# Without cargo, as under sudo, what was built before is installed.
+INSTALL_NEEDS := $(if $(shell command -v $(CARGO)),build archive cli manual)
+
+install: $(INSTALL_NEEDS) ## library, headers, command, manual: prefix=/usr/local, DESTDIR and the GNU directory variables
+	@$(foreach v,$(INSTALL_VARIABLES),$(v)='$($(v))') BUILT='$(TARGET)' STRIP=$(STRIP) tools/install install
+
+install-strip: STRIP := yes
+install-strip: install ## the same, stripped of symbols for debuggers
+
+uninstall: ## removes what install put there, with the same variables
+	@$(foreach v,$(INSTALL_VARIABLES),$(v)='$($(v))') BUILT='$(TARGET)' tools/install uninstall
+
+manual: cli ## the manual pages, into target/man
+	@mkdir -p $(TARGET)/man
+	@$(RELEASE)/redlock manual >$(TARGET)/man/redlock.1
+
+test-install: ## install, uninstall, and programs that use what was installed
+	@tools/test install
+
+.PHONY: abi-check abi-record
+abi-check: build ## the exported ABI against what abi/ records
+	@tools/abi check $(RELEASE)/libredlock.so
+
+abi-record: build ## records the ABI in abi/; docs/abi.md says which changes are allowed
+	@tools/abi record $(RELEASE)/libredlock.so
+
+# pkg-config prefers it to an installed one: PKG_CONFIG_PATH=target/pkgconfig.
+uninstalled: build ## target/pkgconfig/redlock-uninstalled.pc, for use from the tree
+	@mkdir -p $(TARGET)/pkgconfig
+	@$(PC) >$(TARGET)/pkgconfig/redlock-uninstalled.pc
+
+PC = sed -e 's|@prefix@|$(CURDIR)|' -e 's|@exec_prefix@|$${prefix}|' -e 's|@libdir@|$(RELEASE)|' \
+	-e 's|@includedir@|$${prefix}/include|' -e 's|@version@|$(VERSION)|' -e 's|@rpath@| -Wl,-rpath,$(RELEASE)|' \
+	-e "s|@private@|$$(tools/native-libs)|" tools/redlock.pc.in
 
 # A redlock.pc for the library as it was built in the tree.
 go-library: build
 	@mkdir -p $(TARGET)/go-pkgconfig
-	@sed -e 's|@PREFIX@|$(CURDIR)|' -e 's|@LIBDIR@|$(RELEASE)|' -e 's|@INCLUDEDIR@|$(CURDIR)/include|' -e 's|@VERSION@|$(VERSION)|' \
-		-e 's|-lredlock|-lredlock -Wl,-rpath,$(RELEASE)|' tools/redlock.pc.in >$(TARGET)/go-pkgconfig/redlock.pc
+	@$(PC) >$(TARGET)/go-pkgconfig/redlock.pc
 
 dist-go: archive ## the Go module with the static archive in it, as a module proxy in target/dist/go
 	@bindings/go/build-module $(RELEASE)/static/libredlock.a $(TARGET)/dist/go $(VERSION)
