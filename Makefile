@@ -182,7 +182,9 @@ uninstall: ## removes what install put there, with the same variables
 
 manual: cli ## the manual pages, into target/man
 	@mkdir -p $(TARGET)/man
+	@rm -f $(TARGET)/man/*
 	@$(RELEASE)/redlock manual >$(TARGET)/man/redlock.1
+	@tools/manual roff $(TARGET)/man
 
 test-install: ## install, uninstall, and programs that use what was installed
 	@tools/test install
