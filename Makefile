@@ -186,6 +186,10 @@ manual: cli ## the manual pages, into target/man
 	@$(RELEASE)/redlock manual >$(TARGET)/man/redlock.1
 	@tools/manual roff $(TARGET)/man
 
+.PHONY: dist
+dist: build archive cli manual ## tarball and Debian packages into target/dist (packaging/README.md)
+	@tools/dist $(TARGET)/dist
+
 test-install: ## install, uninstall, and programs that use what was installed
 	@tools/test install
 
