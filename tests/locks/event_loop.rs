@@ -289,12 +289,12 @@ fn calls_that_send_nothing_hold_up_nobody() {
         }
         thread::sleep(Duration::from_millis(50));
         let begun = Instant::now();
-        (0..200).for_each(|_| lock(&handle, "visited").unlock().expect("ours"));
+        (0..50).for_each(|_| lock(&handle, "visited").unlock().expect("ours"));
         is_over.store(true, Ordering::SeqCst);
         held.unlock().expect("ours");
         begun.elapsed()
     });
-    println!("200 pairs in {took:?}");
+    println!("50 pairs in {took:?}");
     assert!(took < Duration::from_millis(LEADER_SLEEP_MS as u64 * 3 / 4), "{took:?}");
 }
 
