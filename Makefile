@@ -186,6 +186,14 @@ manual: cli ## the manual pages, into target/man
 	@$(RELEASE)/redlock manual >$(TARGET)/man/redlock.1
 	@tools/manual roff $(TARGET)/man
 
+.PHONY: docs
+docs: $(TARGET)/docs-venv/bin/mkdocs ## guide and reference in HTML, into target/docs
+	@PATH=$(<D):$$PATH tools/docs $(TARGET)/docs
+
+# From PyPI: Debian 12's mkdocs lacks scripts of its theme, and with them the search.
+$(TARGET)/docs-venv/bin/mkdocs:
+	@python3 -m venv $(TARGET)/docs-venv && $(TARGET)/docs-venv/bin/pip -q install 'mkdocs>=1.6,<2'
+
 .PHONY: dist
 dist: build archive cli manual ## tarball and Debian packages into target/dist (packaging/README.md)
 	@tools/dist $(TARGET)/dist
