@@ -26,6 +26,7 @@ from ._native import version
 __all__ = [
     "AsyncClient",
     "AsyncLock",
+    "CancelledError",
     "Client",
     "ClosedError",
     "ConfigError",

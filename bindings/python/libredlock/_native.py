@@ -53,10 +53,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     "redlock_request_set_max_hold_ms": (c_int32, [P, c_uint64]),
     "redlock_request_set_token_bytes": (c_int32, [P, c_char_p, c_size_t]),
     "redlock_request_set_tag": (c_int32, [P, c_uint64]),
-    "redlock_request_set_canceller": (c_int32, [P, P]),
-    "redlock_canceller_new": (P, []),
-    "redlock_canceller_cancel": (c_int32, [P]),
-    "redlock_canceller_free": (None, [P]),
+    "redlock_cancel": (c_int32, [P, c_uint64]),
     "redlock_options_new": (P, []),
     "redlock_options_free": (None, [P]),
     "redlock_error_free": (None, [P]),
@@ -87,7 +84,7 @@ FUNCTIONS: Dict[str, Tuple[Any, List[Any]]] = {
     },
     "redlock_fd": (c_int32, [P]),
     "redlock_process": (c_int32, [P]),
-    "redlock_next_event": (P, [P]),
+    "redlock_next_events": (c_size_t, [P, P, c_size_t]),
     "redlock_submit_lock": (c_int32, [P, P, P]),
     "redlock_submit_unlock": (c_int32, [P, c_uint64, P]),
     "redlock_submit_extend": (c_int32, [P, c_uint64, c_uint64, P]),
@@ -132,6 +129,24 @@ OPTIONS: Dict[str, Any] = {
 }
 FUNCTIONS.update({f"redlock_options_set_{name}": (c_int32, [P, kind]) for name, kind in OPTIONS.items()})
 
+#: Functions during which other threads of Python run: those that wait, read files, or talk to many sockets. The others
+#: take a microsecond, and giving up the interpreter for that would only cost time.
+_LONG = {
+    "redlock_new",
+    "redlock_close",
+    "redlock_free",
+    "redlock_wait_ready_cancellable",
+    "redlock_lock_request",
+    "redlock_unlock",
+    "redlock_extend",
+    "redlock_lease_wait_lost_cancellable",
+    "redlock_lease_free",
+    "redlock_unlock_token_bytes",
+    "redlock_extend_token_bytes",
+    "redlock_inspect_bytes",
+    "redlock_process",
+}
+
 
 def _candidates() -> Sequence[str]:
     named = os.environ.get("REDLOCK_LIBRARY")
@@ -145,13 +160,14 @@ def _load() -> ctypes.CDLL:
     failures: List[str] = []
     for name in _candidates():
         try:
-            library = ctypes.CDLL(name)
+            library, brief = ctypes.CDLL(name), ctypes.PyDLL(name)
         except OSError as error:
             failures.append(str(error))
             continue
         for function, (returns, parameters) in FUNCTIONS.items():
-            declared = getattr(library, function)
+            declared = getattr(library if function in _LONG else brief, function)
             declared.restype, declared.argtypes = returns, parameters
+            setattr(library, function, declared)
         found = int(library.redlock_version_number())
         if found // 1_000 != NEEDED // 1_000:
             raise ImportError(f"{name} is libredlock {library.redlock_version().decode()}; this package needs 0.1")

@@ -8,7 +8,6 @@ from typing import List, Optional, Tuple, Type, Union
 
 from ..._aio import AsyncClient, AsyncLock
 from ..._client import Client
-from ..._client import Lock as HeldLock
 from ..._errors import LockLostError, NoQuorumError, NotAcquiredError, RedlockError, UnknownOutcomeError
 from .client import AsyncRedlockClient, RedlockConfig, SyncRedlockClient
 
