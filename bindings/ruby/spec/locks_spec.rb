@@ -58,15 +58,6 @@ RSpec.describe Redlock::FFI::Client do
     expect(client.locked?(name)).to be false
   end
 
-  it "lets a thread take a re-entrant lock again, and no other" do
-    lock = client.reentrant(name, ttl: 30, wait: 0)
-    lock.synchronize do
-      lock.synchronize { expect(lock.depth).to eq 2 }
-      expect(client.locked?(name)).to be true
-    end
-    expect(client.locked?(name)).to be false
-  end
-
   it "excludes threads from each other" do
     inside = most = turns = 0
     Array.new(8) do
@@ -84,60 +75,11 @@ RSpec.describe Redlock::FFI::Client do
     expect([most, turns]).to eq [1, 160]
   end
 
-  it "ends waits by Timeout, kill and raise, and leaves no key" do
-    held = client.lock(name, ttl: 60)
-    other = connect
-    expect { Timeout.timeout(0.3) { other.lock(name, ttl: 60, wait: nil) } }.to raise_error(Timeout::Error)
-    killed = Thread.new { other.lock(name, ttl: 60, wait: nil) }
-    raised = Thread.new { other.lock(name, ttl: 60, wait: nil) }
-    raised.report_on_exception = false
-    sleep 0.3
-    killed.kill
-    raised.raise("enough")
-    expect(killed.join(10)).to be killed
-    expect { raised.join(10) }.to raise_error("enough")
-    expect(client.inspect_lock(name).token).to eq held.token
-    held.unlock
-    sleep 0.1
-    expect(client.locked?(name)).to be false
-  end
-
-  it "connects anew in a forked child, which cannot touch the parent's lease" do
-    lease = client.lock(name, ttl: 30)
-    child = fork do
-      refused = begin
-        lease.unlock
-        false
-      rescue Redlock::FFI::ForkedError
-        true
-      end
-      GC.start
-      exit!(refused && client.try_lock(name, ttl: 5).nil? ? 0 : 1)
-    end
-    expect(Process.wait2(child)[1].exitstatus).to eq 0
-    expect(client.locked?(name)).to be true
-    lease.unlock
-  end
-
   it "refuses what makes no sense" do
     expect { client.lock("", ttl: 1) }.to raise_error(Redlock::FFI::InvalidError)
     expect { client.lock("x", ttl: 0) }.to raise_error(Redlock::FFI::InvalidError)
     expect { Redlock::FFI::Client.new(["gopher://x"]) }.to raise_error(Redlock::FFI::ConfigError)
     expect { Redlock::FFI::Client.new(["redis://127.0.0.1:1"]).lock("x", ttl: 1, wait: 0) }
       .to raise_error(Redlock::FFI::NoQuorumError)
-  end
-
-  it "leaves no descriptor behind" do
-    client.lock(name, ttl: 30) {}
-    before = Dir.children("/proc/self/fd").size
-    1_000.times { client.lock(name, ttl: 30) {} }
-    expect(Dir.children("/proc/self/fd").size).to be <= before
-  end
-
-  it "works while a minority of the nodes is stopped" do
-    PIDS.first(2).each { |pid| Process.kill(:STOP, pid) }
-    expect(connect(node_timeout: 0.2).lock(name, ttl: 30, wait: 10) { :done }).to eq :done
-  ensure
-    PIDS.first(2).each { |pid| Process.kill(:CONT, pid) }
   end
 end

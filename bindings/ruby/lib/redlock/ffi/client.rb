@@ -113,7 +113,7 @@ module Redlock
           start = Seconds.now
           Handle.checked { |error| Handle.uninterrupted { C.wait_ready(pointer, Seconds.left(wait_ms, start), error) } }
         end
-        handle.loop ? in_thread(&work) : work.call
+        handle.loop ? Handle.in_thread(&work) : work.call
         self
       end
 
@@ -143,6 +143,11 @@ module Redlock
       # @return [String]
       def inspect
         "#<#{self.class} of #{@urls.size} nodes#{' closed' if @closed}>"
+      end
+
+      # @api private
+      def freeze
+        raise TypeError, "a client cannot be frozen, nor shared with another Ractor"
       end
 
       # @api private
@@ -186,9 +191,7 @@ module Redlock
 
       # The end of a block. Where an exception ends it, a second one about the lock would hide the first.
       def finish(lease, ended)
-        return unless lease.ours?
-
-        lease.unlock
+        Thread.handle_interrupt(Object => :on_blocking) { lease.unlock if lease.ours? }
       rescue Error
         raise if ended
       end
@@ -198,7 +201,7 @@ module Redlock
         handle = self.handle
         request = Request.new(name, Seconds.to_ms(ttl), options)
         if (events = handle.loop)
-          return in_thread { acquire_blocking(handle, request, wait_ms, slot) } if options[:auto_extend]
+          return Handle.in_thread { acquire_blocking(handle, request, wait_ms, slot) } if options[:auto_extend]
 
           request.set(:wait_ms, wait_ms)
           request.set(:watch, 0)
@@ -240,15 +243,6 @@ module Redlock
           Handle.checked { |error| Handle.uninterrupted { C.public_send(function, pointer, *arguments, error) } }
         end
         nil
-      end
-
-      # What cannot be submitted runs in a thread, for which the fiber waits.
-      def in_thread(&work)
-        thread = Thread.new(&work)
-        thread.report_on_exception = false
-        thread.value
-      ensure
-        thread&.kill&.join if thread&.alive?
       end
     end
   end

@@ -46,6 +46,15 @@ module Redlock
         status
       end
 
+      # What cannot be submitted runs in a thread, for which the fiber waits.
+      def self.in_thread(&work)
+        thread = Thread.new(&work)
+        thread.report_on_exception = false
+        thread.value
+      ensure
+        thread&.kill&.join if thread&.alive?
+      end
+
       OPTIONS = {
         node_timeout: :seconds, stall_timeout: :seconds, connect_timeout: :seconds, retry_delay: :seconds,
         retry_jitter: :seconds, max_ttl: :seconds, retry_count: :count, drift_ppm: :number, spin_us: :number,
@@ -94,7 +103,7 @@ module Redlock
 
       # A duration, rounded up.
       def self.to_ms(seconds)
-        raise ArgumentError, "not a number of seconds: #{seconds.inspect}" unless seconds.is_a?(Numeric) || seconds.respond_to?(:to_f)
+        raise ArgumentError, "not a number of seconds: #{seconds.inspect}" unless duration?(seconds)
 
         value = seconds.to_f
         raise ArgumentError, "seconds must not be negative: #{seconds}" if value.negative? || value.nan?
@@ -103,6 +112,12 @@ module Redlock
       rescue FloatDomainError
         LONGEST_MS
       end
+
+      # Numbers, and what counts as one: a duration of Active Support.
+      def self.duration?(value)
+        value.is_a?(Numeric) || (value.respond_to?(:to_f) && value.respond_to?(:*) && !value.is_a?(String))
+      end
+      private_class_method :duration?
 
       # How long to wait: nil and infinity are without limit.
       def self.to_wait_ms(seconds)

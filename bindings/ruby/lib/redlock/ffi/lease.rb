@@ -4,11 +4,58 @@ module Redlock
   module FFI
     # A lock that was taken. Any thread may use it. A lease that becomes garbage is released, unless it was detached.
     class Lease
-      # @api private
-      def self.release(pointer)
+      RELEASE = lambda do |pointer|
         C.unlock_nowait(pointer)
         C.lease_free(pointer)
       end
+      private_constant :RELEASE
+
+      # The threads that wait for the end of a lease: a lease that is detached is freed when they have left.
+      class Watch
+        def initialize
+          @mutex = Thread::Mutex.new
+        end
+
+        def use
+          canceller = enter
+          raise ClosedError.new("the lease was detached", status: C::E_CLOSED) unless canceller
+
+          yield canceller
+        ensure
+          leave if canceller
+        end
+
+        def end
+          @mutex.synchronize do
+            @ended = true
+            next unless @canceller
+
+            C.canceller_cancel(@canceller)
+            @left.wait(@mutex) while @count.positive?
+          end
+        end
+
+        private
+
+        def enter
+          @mutex.synchronize do
+            return if @ended
+
+            @canceller ||= ::FFI::AutoPointer.new(C.canceller_new, C.method(:canceller_free))
+            @left ||= Thread::ConditionVariable.new
+            @count = @count.to_i + 1
+            @canceller
+          end
+        end
+
+        def leave
+          @mutex.synchronize do
+            @count -= 1
+            @left.broadcast
+          end
+        end
+      end
+      private_constant :Watch
 
       # @return [String] what is locked
       attr_reader :resource
@@ -21,7 +68,8 @@ module Redlock
         @resource = resource
         @ttl = ttl
         @pid = handle.pid
-        @pointer = ::FFI::AutoPointer.new(pointer, Lease.method(:release))
+        @pointer = ::FFI::AutoPointer.new(pointer, RELEASE)
+        @watch = Watch.new
       end
 
       # @return [String] what makes the lock ours; another process can unlock by it: {Client#unlock_token}
@@ -90,14 +138,19 @@ module Redlock
       # @return [void]
       def unlock
         lease = pointer
-        return C.unlock_nowait(lease) if released?
+        Thread.handle_interrupt(Object => :on_blocking) do
+          return if C.lease_state(lease) == C::LEASE_RELEASED
 
-        if (events = @handle.loop)
-          events.run { |tag, error| C.submit_unlock(lease, tag, error) }
-        else
-          Handle.checked { |error| settled(C.unlock(lease, error), lease) }
+          if (events = @handle.loop)
+            events.run { |tag, error| C.submit_unlock(lease, tag, error) }
+          else
+            Handle.checked { |error| settled(C.unlock(lease, error), lease) }
+          end
+          ended = true
+          nil
+        ensure
+          C.unlock_nowait(lease) unless ended
         end
-        nil
       end
 
       # Releases the lock and does not wait for the nodes.
@@ -112,7 +165,7 @@ module Redlock
       def wait_lost(timeout = nil)
         lease = pointer
         wait_ms = Seconds.to_wait_ms(timeout)
-        return Thread.new { wait_lost_blocking(lease, wait_ms) }.value if @handle.loop
+        return Handle.in_thread { wait_lost_blocking(lease, wait_ms) } if @handle.loop
 
         wait_lost_blocking(lease, wait_ms)
       end
@@ -135,9 +188,11 @@ module Redlock
       # @return [Array(String, String)] the resource and the token
       def detach
         names = [resource, token]
-        @pointer.autorelease = false
-        C.lease_free(@pointer)
+        lease = @pointer
+        lease.autorelease = false
         @pointer = nil
+        @watch.end
+        C.lease_free(lease)
         names
       end
 
@@ -152,6 +207,11 @@ module Redlock
 
         state = released? ? "released" : "lost"
         "#<#{self.class} #{resource.inspect} #{held? ? format('%.3f s', remaining) : state}>"
+      end
+
+      # @api private
+      def freeze
+        raise TypeError, "a lease cannot be frozen, nor shared with another Ractor"
       end
 
       # @api private
@@ -176,7 +236,10 @@ module Redlock
 
       def wait_lost_blocking(lease, wait_ms)
         start = Seconds.now
-        status = Handle.uninterrupted { C.lease_wait_lost(lease, Seconds.left(wait_ms, start)) }
+        status = @watch.use do |canceller|
+          Handle.uninterrupted { C.lease_wait_lost_cancellable(lease, Seconds.left(wait_ms, start), canceller) }
+        end
+        raise ClosedError.new("the lease was detached", status: C::E_CLOSED) if status == C::E_CANCELLED
         raise Error.for(status) unless [C::OK, C::E_LOST].include?(status)
 
         status == C::E_LOST

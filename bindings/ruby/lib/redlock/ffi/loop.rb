@@ -17,6 +17,26 @@ module Redlock
           @scheduler = scheduler
           @queue = Thread::Queue.new
         end
+
+        def take(event)
+          status = C.event_status(event)
+          if status == C::OK
+            @lease = C.event_take_lease(event)
+            @inspection = C.event_take_inspection(event)
+          else
+            error = C.event_take_error(event)
+            @error = Error.for(status, error)
+            C.error_free(error)
+          end
+          @status = status
+        end
+
+        # Frees a result that nobody fetches.
+        def discard
+          C.unlock_nowait(@lease) if @lease
+          C.lease_free(@lease) if @lease
+          C.inspection_free(@inspection) if @inspection
+        end
       end
 
       def initialize(handle)
@@ -39,9 +59,10 @@ module Redlock
         operation.queue.pop
         raise operation.error if operation.error
 
+        fetched = true
         operation
       ensure
-        abandon(tag, operation, cancellable) if tag && !operation.status
+        abandon(tag, operation, cancellable) if tag && !fetched
       end
 
       private
@@ -54,9 +75,14 @@ module Redlock
         @mutex.synchronize { @operations.delete(tag) } unless submitted
       end
 
-      # The fiber was stopped. The end of the operation is still fetched, and a lease in it released.
+      # The fiber was stopped, or gets an error. What the operation brought, or still brings, is released.
       def abandon(tag, operation, cancellable)
-        operation.abandoned = true
+        ended = @mutex.synchronize do
+          operation.abandoned = true
+          operation.status
+        end
+        return operation.discard if ended
+
         C.cancel(@pointer, tag) if cancellable
         C.process(@pointer)
       end
@@ -65,8 +91,8 @@ module Redlock
         return if @mutex.synchronize { @watching[scheduler] || (@watching[scheduler] = true) && false }
 
         Fiber.schedule do
-          io = IO.for_fd(C.fd(@pointer), autoclose: false)
-          io.wait_readable(RECHECK) while advance && pending?(scheduler)
+          @io ||= IO.for_fd(C.fd(@pointer), autoclose: false)
+          @io.wait_readable(RECHECK) while advance && pending?(scheduler)
         ensure
           @mutex.synchronize { @watching.delete(scheduler) }
         end
@@ -96,17 +122,9 @@ module Redlock
 
       def finish(event)
         operation = @mutex.synchronize { @operations.delete(C.event_tag(event)) }
-        return if operation.nil? || operation.abandoned
+        return if operation.nil?
 
-        operation.status = C.event_status(event)
-        if operation.status == C::OK
-          operation.lease = C.event_take_lease(event)
-          operation.inspection = C.event_take_inspection(event)
-        else
-          error = C.event_take_error(event)
-          operation.error = Error.for(operation.status, error)
-          C.error_free(error)
-        end
+        @mutex.synchronize { operation.take(event) unless operation.abandoned }
         operation.queue << true
       end
 
