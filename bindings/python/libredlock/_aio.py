@@ -47,7 +47,11 @@ class AsyncClient:
         return self._loop
 
     def _turn(self) -> None:
-        lib, pointer, events = native.lib, self._handle.pointer, self._events
+        try:
+            lib, pointer, events = native.lib, self._handle.pointer, self._events
+        except ClosedError:
+            # The loop had noticed the descriptor before it was closed; close() has told those who waited.
+            return
         status = lib.redlock_process(pointer)
         if status != native.OK:
             self._fail(from_native(status, None))
