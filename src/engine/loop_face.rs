@@ -82,7 +82,15 @@ impl Shared {
     /// Does what is due, without waiting.
     pub(crate) fn process(&self) -> Result<(), Error> {
         let mut state = self.enter()?;
-        let face = self.face()?;
+        let face = match self.face() {
+            Ok(face) => face,
+            Err(error) => {
+                // The process has no descriptors left; what was submitted leaves all the same.
+                state.turn(self.clock.now());
+                self.leave_unsent(state);
+                return Err(error);
+            }
+        };
         state.process(self.clock.now(), face, self.bells.event_loop.take());
         self.leave_unsent(state);
         Ok(())
