@@ -23,10 +23,12 @@ bashcompletiondir = $(datadir)/bash-completion/completions
 zshcompletiondir = $(datadir)/zsh/site-functions
 fishcompletiondir = $(datadir)/fish/vendor_completions.d
 INSTALL_VARIABLES = prefix exec_prefix bindir libdir includedir mandir docdir pkgconfigdir cmakedir \
-	bashcompletiondir zshcompletiondir fishcompletiondir DESTDIR VERSION RELEASE PC_PREFIX
+	bashcompletiondir zshcompletiondir fishcompletiondir DESTDIR VERSION RELEASE REDLOCK_COMMAND PC_PREFIX
 
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 RELEASE := $(TARGET)/release
+# The command that is installed; the tests install the one that they were built with.
+REDLOCK_COMMAND ?= $(RELEASE)/redlock
 VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -1)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # How a program in the tree links the library it was built beside.
@@ -67,7 +69,7 @@ header: ## include/redlock.h and include/redlock.json, from src/ffi
 cli: ## the command redlock, into target/release/redlock
 	@# In a folder of its own: with other features the library would be built again and again in the same place.
 	CARGO_TARGET_DIR=$(TARGET)/cli $(CARGO) build --release -p redlock-cli $(CARGO_FLAGS)
-	@mkdir -p $(RELEASE) && cp -u $(TARGET)/cli/release/redlock $(RELEASE)/redlock
+	@mkdir -p $(RELEASE) && { cmp -s $(TARGET)/cli/release/redlock $(RELEASE)/redlock || cp $(TARGET)/cli/release/redlock $(RELEASE)/redlock; }
 
 demo: ## locks on five real servers, of which some fail
 	@tools/setup demo
@@ -169,7 +171,7 @@ endif
 
 .PHONY: install-strip uninstall manual uninstalled test-install
 # Without cargo, as under sudo, what was built before is installed.
-INSTALL_NEEDS := $(if $(shell command -v $(CARGO)),build archive cli manual)
+INSTALL_NEEDS := $(if $(shell command -v $(CARGO)),build archive $(if $(filter $(RELEASE)/redlock,$(REDLOCK_COMMAND)),cli) manual)
 
 install: $(INSTALL_NEEDS) ## library, headers, command, manual: prefix=/usr/local, DESTDIR and the GNU directory variables
 	@$(foreach v,$(INSTALL_VARIABLES),$(v)='$($(v))') BUILT='$(TARGET)' STRIP=$(STRIP) tools/install install
@@ -180,10 +182,10 @@ install-strip: install ## the same, stripped of symbols for debuggers
 uninstall: ## removes what install put there, with the same variables
 	@$(foreach v,$(INSTALL_VARIABLES),$(v)='$($(v))') BUILT='$(TARGET)' tools/install uninstall
 
-manual: cli ## the manual pages, into target/man
+manual: $(if $(filter $(RELEASE)/redlock,$(REDLOCK_COMMAND)),cli) ## the manual pages, into target/man
 	@mkdir -p $(TARGET)/man
 	@rm -f $(TARGET)/man/*
-	@$(RELEASE)/redlock manual >$(TARGET)/man/redlock.1
+	@$(REDLOCK_COMMAND) manual >$(TARGET)/man/redlock.1
 	@tools/manual roff $(TARGET)/man
 
 .PHONY: docs
