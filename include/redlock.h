@@ -43,8 +43,9 @@
 // A process that is stopped after such a check can still act late. Only the resource itself can reject that, by
 // a fencing token: redlock_lease_fence().
 //
-// All clients must use the same list of nodes, in which one node is changed at a time, and the same longest
-// ttl. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
+// All clients must use the same list of nodes and the same longest ttl. To replace a node, add the new one at every
+// client, wait for the longest ttl, and then remove the old one: two lists that differ by one replaced node have
+// majorities that do not meet. The nodes are independent masters: no replicas that get promoted, no proxy, no eviction, no FLUSH. A
 // timeout means "maybe locked": in the worst case the resource stays locked until the TTL expires. If a holder crashes,
 // the lock stays taken until its TTL expires. Processes get the lock in no promised order. Locks are not re-entrant: a thread that wants a resource which
 // its own process holds waits for it like anybody else.

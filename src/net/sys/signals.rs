@@ -42,8 +42,7 @@ thread_local! {
 const SYNCHRONOUS: [libc::c_int; 6] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT];
 
-/// While this lives, signals reach the current thread only in [`poll`](super::poll) and [`SleepWord::sleep`](super::SleepWord::sleep), which
-/// tell of it. A handler that ran anywhere else would be noticed by nobody.
+/// While this lives, signals reach the current thread only in `poll` and `SleepWord::sleep`, which tell of it. A handler that ran anywhere else would be noticed by nobody.
 #[must_use]
 pub struct SignalsOnlyInSleeps {
     before: libc::sigset_t,
