@@ -10,7 +10,7 @@ mod handover;
 
 use std::collections::VecDeque;
 
-use handover::{Handover, LeaderSleep, Slot, Station};
+use handover::{Handover, LeaderSleep, Slot, WaitHost};
 use loom::sync::{Arc, Condvar, Mutex, MutexGuard};
 use loom::thread;
 
@@ -125,7 +125,7 @@ impl Model {
     }
 }
 
-impl Station for Model {
+impl WaitHost for Model {
     type Op = Op;
     type Result = u32;
     type Error = std::convert::Infallible;

@@ -47,7 +47,7 @@ fn many_cycles_leave_nothing_behind() {
     let after = (count("/proc/self/fd"), count("/proc/self/task"), resident_bytes());
     assert_eq!((before.0, before.1), (after.0, after.1), "descriptors, threads");
     assert!(after.2 < before.2 + (2 << 20), "{} kB more", (after.2 - before.2) >> 10);
-    assert_eq!(debts(&handle), 0);
+    assert_eq!(pending_releases(&handle), 0);
 
     // Handles come and go as well.
     for _ in 0..50 {

@@ -5,7 +5,7 @@ use super::fence::Fencing;
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::{Asker, Link};
+use super::node::{Link, ReplyTo};
 use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
 use super::ops::{LockOp, Op, Phase};
 use super::report::{Failure, Status};
@@ -46,7 +46,7 @@ impl Machine {
         if may_wait && !self.resources.join(&key, op) {
             self.rest_until(op, Phase::Queued, deadline_mono_ns);
         } else if may_wait && self.resources.is_others_turn(&key, cx.now.mono_ns) {
-            self.give_way(cx, op);
+            self.yield_turn(cx, op);
         } else {
             self.runnable.push_back(op);
         }
@@ -120,7 +120,7 @@ impl Machine {
     fn ask_vote(&mut self, cx: &mut Context<'_>, attempt: LeaseKey, node: NodeId) {
         let lease = &self.leases[attempt];
         let (request, ttl_ms) = (lease.vote_request(), lease.ttl_ms);
-        let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: attempt, ttl_ms });
+        let refusal = self.ask(cx.now, node, request, ReplyTo::Vote { lease: attempt, ttl_ms });
         let votes = &mut self.leases[attempt].votes;
         match refusal {
             None => votes.await_answer(node),
@@ -347,7 +347,7 @@ impl Machine {
             return self.rest_until(op, Phase::Pause, Some(cx.now.mono_ns));
         }
         self.stats.contended += u64::from(tally.not > 0);
-        let is_hopeless = tally.trouble(node_count, quorum) == Some(Status::Config);
+        let is_hopeless = tally.failure_status(node_count, quorum) == Some(Status::Config);
         let has_time = lock.deadline_mono_ns.is_none_or(|deadline| cx.now.mono_ns < deadline);
         let may_retry = lock.attempts_left.is_none_or(|left| left > 0) && has_time && !is_hopeless;
         if may_retry {
@@ -366,10 +366,10 @@ impl Machine {
     fn is_cut_off(&self, votes: &Round) -> bool {
         let is_unreachable =
             |node: NodeId| matches!(votes.of(node), Answer::Failed(fault) if fault.kind == FaultKind::Unreachable);
-        let is_cut_off = |&node: &NodeId| self.nodes[node].link == Link::Hopeful && is_unreachable(node);
+        let is_cut_off = |&node: &NodeId| self.nodes[node].link == Link::Connecting && is_unreachable(node);
         let (node_count, tally) = (self.nodes.len(), votes.tally());
         let cut_off = (0..node_count).filter(is_cut_off).count();
-        tally.trouble(node_count, self.quorum) == Some(Status::NoQuorum)
+        tally.failure_status(node_count, self.quorum) == Some(Status::NoQuorum)
             && tally.done + tally.awaited + cut_off >= self.quorum
     }
 
@@ -389,7 +389,7 @@ impl Machine {
     pub(super) fn give_up(&mut self, cx: &mut Context<'_>, op: OpKey) {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         let votes = &lock.last_votes;
-        let status = votes.tally().trouble(self.nodes.len(), self.quorum).unwrap_or(Status::NotAcquired);
+        let status = votes.tally().failure_status(self.nodes.len(), self.quorum).unwrap_or(Status::NotAcquired);
         let detail = (votes.tally().done >= self.quorum).then(|| {
             let took_ms = cx.now.mono_ns.saturating_sub(votes.asked().mono_ns) / NS_PER_MS;
             format!("granted after {took_ms} ms, too late for a ttl of {} ms", lock.params.ttl_ms).into()

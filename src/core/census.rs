@@ -19,7 +19,7 @@ pub struct Census {
     /// Requests without an answer.
     pub in_flight: usize,
     /// Releases to be sent again.
-    pub debts: usize,
+    pub pending_releases: usize,
 }
 
 impl Machine {
@@ -34,7 +34,7 @@ impl Machine {
             timers: self.timers.len(),
             parked: self.nodes.iter().map(|node| node.parked.len()).sum(),
             in_flight: self.nodes.iter().map(|node| node.in_flight.len()).sum(),
-            debts: self.nodes.iter().map(|node| node.debts.len()).sum(),
+            pending_releases: self.nodes.iter().map(|node| node.pending_releases.len()).sum(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::lease::Stage;
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::Asker;
+use super::node::ReplyTo;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::{ExtendOp, Op};
 use super::report::{Failure, Outcome, Status};
@@ -75,7 +75,7 @@ impl Machine {
         lease: Option<LeaseKey>,
         ttl_ms: u64,
     ) {
-        let refusal = self.ask(now, node, request, Asker::Extension { op, lease, ttl_ms });
+        let refusal = self.ask(now, node, request, ReplyTo::Extension { op, lease, ttl_ms });
         self.note_extension(now, op, node, refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into())));
     }
 
@@ -85,7 +85,7 @@ impl Machine {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an answer with everything its asker noted")]
+    #[expect(clippy::too_many_arguments, reason = "an answer with everything its reply_to noted")]
     pub(super) fn on_extension(
         &mut self,
         cx: &mut Context<'_>,
@@ -115,7 +115,7 @@ impl Machine {
 
     /// What the answer means for the lease, whether or not somebody still waits for the extension. A lease that was
     /// over before the answer came stays over, also if keys remain.
-    #[expect(clippy::too_many_arguments, reason = "an answer with everything its asker noted")]
+    #[expect(clippy::too_many_arguments, reason = "an answer with everything its reply_to noted")]
     fn apply_extension(
         &mut self,
         cx: &mut Context<'_>,
@@ -184,8 +184,8 @@ impl Machine {
     /// The mutant's mistake.
     fn give_up_keys(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        let debts = lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config)));
-        for (node, debt) in debts.collect::<Vec<_>>() {
+        let pending_releases = lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config)));
+        for (node, debt) in pending_releases.collect::<Vec<_>>() {
             self.release_on(cx.now, node, debt, None);
         }
     }
@@ -220,7 +220,7 @@ impl Machine {
         }
         let ttl_ms = lease.ttl_ms;
         let request = lease.vote_request();
-        let refusal = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms });
+        let refusal = self.ask(cx.now, node, request, ReplyTo::Vote { lease: lease_key, ttl_ms });
         let answer = refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into()));
         self.leases[lease_key].votes.answer(node, answer, cx.now);
     }

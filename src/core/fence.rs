@@ -15,7 +15,7 @@
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::Asker;
+use super::node::ReplyTo;
 use super::operation::{LeaseKey, LeaseState};
 use super::quorum::NodeSet;
 use super::report::Milliseconds;
@@ -211,7 +211,8 @@ impl Machine {
             if let Some(fencing) = lease.fencing.as_mut() {
                 fencing.wanted[node] = fencing.token;
             }
-            if is_wanted && let Some(fault) = self.ask(cx.now, node, request, Asker::Vote { lease: lease_key, ttl_ms })
+            if is_wanted
+                && let Some(fault) = self.ask(cx.now, node, request, ReplyTo::Vote { lease: lease_key, ttl_ms })
             {
                 self.leases[lease_key].votes.answer(node, Answer::Failed(fault.into()), cx.now);
             }

@@ -1,7 +1,7 @@
 //! Questions that change nothing: who holds a lock, and for how long.
 
 use super::machine::{Context, Machine};
-use super::node::Asker;
+use super::node::ReplyTo;
 use super::operation::{Completion, NodeView, OpKey};
 use super::ops::{InspectOp, LockOp, Op, Phase};
 use super::report::{Failure, NodeReport, Outcome};
@@ -46,8 +46,8 @@ impl Machine {
 
     fn question(&mut self, cx: &mut Context<'_>, node: NodeId, key: &Bytes, op: OpKey) -> Answer {
         let refusal = self
-            .ask(cx.now, node, Request::Holder { key: key.clone() }, Asker::Question(op))
-            .or_else(|| self.ask(cx.now, node, Request::Remaining { key: key.clone() }, Asker::Question(op)));
+            .ask(cx.now, node, Request::Holder { key: key.clone() }, ReplyTo::Question(op))
+            .or_else(|| self.ask(cx.now, node, Request::Remaining { key: key.clone() }, ReplyTo::Question(op)));
         refusal.map_or(Answer::Awaited, |fault| Answer::Failed(fault.into()))
     }
 
@@ -73,7 +73,7 @@ impl Machine {
             return;
         }
         let reports = inspect.round.reports(node_count, |_| Outcome::Done);
-        let result = match tally.trouble(node_count, self.quorum) {
+        let result = match tally.failure_status(node_count, self.quorum) {
             Some(status) => Err(Failure { status, detail: None, nodes: reports }),
             None => {
                 let mut views = std::mem::take(&mut inspect.views);

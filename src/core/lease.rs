@@ -4,7 +4,7 @@ use super::auto::Auto;
 use super::config::Config;
 use super::fence::Fencing;
 use super::mutant::{self, Mutant};
-use super::node::Debt;
+use super::node::PendingRelease;
 use super::operation::{LeaseState, LeaseView, OpKey};
 use super::quorum::NodeSet;
 use super::request::{Bytes, NodeId};
@@ -45,7 +45,7 @@ pub struct Lease {
     /// Of these, the nodes on which a request that gives the key life is unaccounted for.
     pub unsure: NodeSet,
     /// Of these, the nodes on which that is a SET: it may still bring the key there.
-    pub set_astray: NodeSet,
+    pub set_unaccounted: NodeSet,
     /// Its fencing token, if one was asked for.
     pub fencing: Option<Box<Fencing>>,
     /// A release has been queued; the key must not be set anywhere again.
@@ -81,7 +81,7 @@ impl Lease {
             bounds: Bounds::default(),
             may_hold: NodeSet::default(),
             unsure: NodeSet::default(),
-            set_astray: NodeSet::default(),
+            set_unaccounted: NodeSet::default(),
             fencing: None,
             is_releasing: false,
             had_rivals: false,
@@ -99,13 +99,13 @@ impl Lease {
         self.bounds.raise(node, lower_bound(asked.lease_ns, ttl_ms, config.drift_ppm));
         self.may_hold.insert(node);
         self.unsure.remove(node);
-        self.set_astray.remove(node);
+        self.set_unaccounted.remove(node);
     }
 
     /// Whether the node executed the SET, or will, is not known.
     pub fn lose_sight_of_set(&mut self, node: NodeId) {
         self.unsure.insert(node);
-        self.set_astray.insert(node);
+        self.set_unaccounted.insert(node);
     }
 
     /// The node definitely does not have the key.
@@ -113,7 +113,7 @@ impl Lease {
         self.bounds.clear(node);
         self.may_hold.remove(node);
         self.unsure.remove(node);
-        self.set_astray.remove(node);
+        self.set_unaccounted.remove(node);
     }
 
     /// The node may hold a key of an earlier attempt with the same token.
@@ -133,7 +133,7 @@ impl Lease {
 
     /// The node did not have the key when it was asked. A SET that is on its way since then may bring it back.
     pub fn miss(&mut self, node: NodeId) {
-        if matches!(self.votes.of(node), Answer::Awaited) || self.set_astray.contains(node) {
+        if matches!(self.votes.of(node), Answer::Awaited) || self.set_unaccounted.contains(node) {
             self.bounds.clear(node);
         } else {
             self.deny(node);
@@ -174,13 +174,13 @@ impl Lease {
 
     /// What the node owes once the key is to be removed there.
     #[must_use]
-    pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> Debt {
+    pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> PendingRelease {
         let void_after_lease_ns = if self.unsure.contains(node) && !mutant::is(Mutant::DebtVoidTooEarly) {
             u64::MAX
         } else {
             upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)
         };
         let (key, token) = (self.key.clone(), self.token.clone());
-        Debt { key, token, is_callers_token: self.is_callers_token, void_after_lease_ns }
+        PendingRelease { key, token, is_callers_token: self.is_callers_token, void_after_lease_ns }
     }
 }

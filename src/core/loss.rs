@@ -2,7 +2,7 @@
 
 use super::lease::{Lease, Stage};
 use super::machine::{Context, Machine};
-use super::node::Asker;
+use super::node::ReplyTo;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey, Output};
 use super::ops::{Op, WaitLostOp};
 use super::report::{Failure, Status};
@@ -90,8 +90,8 @@ impl Machine {
         let is_watchable = self.nodes[node].tracks && self.nodes[node].is_up() && lease.may_hold.contains(node);
         if is_held && is_watchable {
             let request = Request::Holder { key: lease.key.clone() };
-            self.ask(cx.now, node, Request::Track, Asker::Tracking);
-            self.ask(cx.now, node, request, Asker::Check(lease_key));
+            self.ask(cx.now, node, Request::Track, ReplyTo::Tracking);
+            self.ask(cx.now, node, request, ReplyTo::Check(lease_key));
         }
     }
 

@@ -14,7 +14,7 @@ use super::entropy::Entropy;
 use super::guard;
 use super::lease::{Lease, Stage};
 use super::mutant::{self, Mutant};
-use super::node::{Asker, Debt, Link, Node, Parked, Pending};
+use super::node::{Link, Node, Parked, Pending, PendingRelease, ReplyTo};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, OpKey, Operation, Output};
 use super::ops::{ExtendOp, Op};
 use super::quorum::quorum;
@@ -169,7 +169,7 @@ impl Machine {
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats;
         for (node, counters) in self.nodes.iter().zip(&mut stats.nodes) {
-            counters.debts = node.debts.len() as u64;
+            counters.pending_releases = node.pending_releases.len() as u64;
             counters.is_up = u64::from(node.is_up());
             counters.reconnects = node.connections.saturating_sub(1);
         }
@@ -227,63 +227,69 @@ impl Machine {
 
     /// Asks a node. `Some(fault)`: it cannot be asked, nothing was sent and nothing will be.
     /// Otherwise the answer comes, from the node or from the clock.
-    pub(super) fn ask(&mut self, now: Now, to: NodeId, request: Request, asker: Asker) -> Option<Fault> {
+    pub(super) fn ask(&mut self, now: Now, to: NodeId, request: Request, reply_to: ReplyTo) -> Option<Fault> {
         let node = &mut self.nodes[to];
-        if let Some(fault) = node.stray_release(now, &request) {
+        if let Some(fault) = node.unaccounted_release(now, &request) {
             return Some(fault);
         }
         match node.link {
             Link::Up => match node.refusal(now) {
                 Some(fault) => Some(fault),
                 None => {
-                    self.send(now, to, request, asker);
+                    self.send(now, to, request, reply_to);
                     None
                 }
             },
-            Link::Hopeful if node.is_full() => Some(Node::too_many()),
-            Link::Hopeful => {
-                node.parked.push_back(Parked { request, asker, since: now });
+            Link::Connecting if node.is_full() => Some(Node::too_many()),
+            Link::Connecting => {
+                node.parked.push_back(Parked { request, reply_to, since: now });
                 None
             }
-            Link::Down | Link::Hopeless => Some(node.why_down()),
+            Link::Down | Link::BackingOff => Some(node.why_down()),
         }
     }
 
     /// Releases a key on a node, now or as soon as it can be reached. `Some(fault)`: not now.
-    pub(super) fn release_on(&mut self, now: Now, to: NodeId, debt: Debt, op: Option<OpKey>) -> Option<Fault> {
+    pub(super) fn release_on(
+        &mut self,
+        now: Now,
+        to: NodeId,
+        debt: PendingRelease,
+        op: Option<OpKey>,
+    ) -> Option<Fault> {
         let node = &mut self.nodes[to];
         let request = Request::Release { key: debt.key.clone(), token: debt.token.clone() };
         match node.link {
             Link::Up if node.in_flight.len() < node.limits.in_flight => {
                 let suspicion = node.refusal(now);
                 let op = op.filter(|_| suspicion.is_none());
-                self.send(now, to, request, Asker::Release { op, debt });
+                self.send(now, to, request, ReplyTo::Release { op, debt });
                 suspicion
             }
-            Link::Hopeful if node.parked.len() < node.limits.in_flight => {
-                node.parked.push_back(Parked { request, asker: Asker::Release { op, debt }, since: now });
+            Link::Connecting if node.parked.len() < node.limits.in_flight => {
+                node.parked.push_back(Parked { request, reply_to: ReplyTo::Release { op, debt }, since: now });
                 None
             }
-            Link::Up | Link::Hopeful => {
+            Link::Up | Link::Connecting => {
                 // Not behind its SET, which may be among what is under way: nobody knows when that is executed.
-                node.owe(now, Debt { void_after_lease_ns: u64::MAX, ..debt });
+                node.owe(now, PendingRelease { void_after_lease_ns: u64::MAX, ..debt });
                 Some(Node::too_many())
             }
-            Link::Down | Link::Hopeless => {
+            Link::Down | Link::BackingOff => {
                 node.owe(now, debt);
                 Some(node.why_down())
             }
         }
     }
 
-    fn send(&mut self, now: Now, to: NodeId, request: Request, asker: Asker) {
-        if let Asker::Vote { lease, .. } = asker
+    fn send(&mut self, now: Now, to: NodeId, request: Request, reply_to: ReplyTo) {
+        if let ReplyTo::Vote { lease, .. } = reply_to
             && let Some(lease) = self.leases.get_mut(lease)
         {
             lease.may_hold.insert(to);
         }
         let kind = request.kind();
-        self.nodes[to].sending(Pending { asker, kind, queued: now, sent_mono_ns: now.mono_ns });
+        self.nodes[to].sending(Pending { reply_to, kind, queued: now, sent_mono_ns: now.mono_ns });
         self.stats.nodes[to].requests += 1;
         self.emit(Output::Send { node: to, request });
     }
@@ -302,24 +308,24 @@ impl Machine {
         let node = &mut self.nodes[up];
         node.time = ServerTime::new(info.time_us, cx.now.mono_ns);
         node.connected(info);
-        node.forget_void_debts(cx.now);
-        self.pay_debts(cx.now, up);
+        node.forget_void_releases(cx.now);
+        self.send_owed_releases(cx.now, up);
         for parked in std::mem::take(&mut self.nodes[up].parked) {
-            if self.is_still_wanted(&parked.asker) {
-                self.send(cx.now, up, parked.request, parked.asker);
+            if self.is_still_wanted(&parked.reply_to) {
+                self.send(cx.now, up, parked.request, parked.reply_to);
             }
         }
         self.watch_again(cx, up);
         self.check_ready(cx);
     }
 
-    fn pay_debts(&mut self, now: Now, to: NodeId) {
-        for debt in std::mem::take(&mut self.nodes[to].debts) {
+    fn send_owed_releases(&mut self, now: Now, to: NodeId) {
+        for debt in std::mem::take(&mut self.nodes[to].pending_releases) {
             self.pay(now, to, debt);
         }
     }
 
-    fn pay(&mut self, now: Now, to: NodeId, debt: Debt) {
+    fn pay(&mut self, now: Now, to: NodeId, debt: PendingRelease) {
         match self.user_of(&debt) {
             Some(lease) => self.leases[lease].inherit(to),
             None => drop(self.release_on(now, to, debt, None)),
@@ -328,7 +334,7 @@ impl Machine {
 
     /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
     /// the key of a later one, which inherits the debt until it ends.
-    fn user_of(&self, debt: &Debt) -> Option<LeaseKey> {
+    fn user_of(&self, debt: &PendingRelease) -> Option<LeaseKey> {
         let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
         let is_needed = self.reuses_tokens && !mutant::is(Mutant::DebtNotInherited);
         let mut users = self.leases.iter().filter(|(_, lease)| is_needed && is_it(lease));
@@ -337,16 +343,16 @@ impl Machine {
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
     /// succeeded without this node is still wanted: a node that came back empty gets the key again that way.
-    fn is_still_wanted(&self, asker: &Asker) -> bool {
+    fn is_still_wanted(&self, reply_to: &ReplyTo) -> bool {
         if mutant::is(Mutant::SetSentTooLate) {
             return true;
         }
-        match asker {
-            Asker::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
+        match reply_to {
+            ReplyTo::Vote { lease, .. } => self.leases.get(*lease).is_some_and(|lease| {
                 !lease.is_releasing && matches!(lease.stage, Stage::Attempt(_) | Stage::Acquired(LeaseState::Held))
             }),
-            Asker::Release { .. } => true,
-            Asker::Extension { op, lease, .. } => {
+            ReplyTo::Release { .. } => true,
+            ReplyTo::Extension { op, lease, .. } => {
                 let lease = lease.and_then(|lease| self.leases.get(lease));
                 let has_succeeded = lease.is_some_and(|lease| {
                     lease.confirmed_extension == Some(*op)
@@ -355,8 +361,8 @@ impl Machine {
                 });
                 has_succeeded || self.ops.contains_key(*op)
             }
-            Asker::Question(op) => self.ops.contains_key(*op),
-            Asker::Check(_) | Asker::Tracking => false,
+            ReplyTo::Question(op) => self.ops.contains_key(*op),
+            ReplyTo::Check(_) | ReplyTo::Tracking => false,
         }
     }
 
@@ -364,7 +370,7 @@ impl Machine {
         let judged = self.nodes[down].judged;
         let (in_flight, parked) = self.nodes[down].disconnected(cx.now, fault.clone());
         for pending in in_flight.into_iter().skip(judged) {
-            self.deliver(cx, down, pending.asker, pending.queued, Reply::Unclear(fault.clone()));
+            self.deliver(cx, down, pending.reply_to, pending.queued, Reply::Unclear(fault.clone()));
         }
         for parked in parked {
             self.deliver_unasked(cx, down, parked, fault.clone());
@@ -386,11 +392,11 @@ impl Machine {
         counters.latency_ns_sum += took_ns;
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
-        if let (Asker::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.asker, &reply) {
+        if let (ReplyTo::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.reply_to, &reply) {
             node.owe(cx.now, debt.renewed(pending.queued, cx.now));
-            node.retry_debts_later(cx.now);
+            node.retry_releases_later(cx.now);
         }
-        self.deliver(cx, from, pending.asker, pending.queued, reply);
+        self.deliver(cx, from, pending.reply_to, pending.queued, reply);
         self.pay_as_there_is_room(cx.now, from);
     }
 
@@ -401,7 +407,7 @@ impl Machine {
         node.judged = node.judged.saturating_sub(1);
         node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         self.stats.nodes[to].replies += 1;
-        if let Asker::Release { op, debt } = pending.asker {
+        if let ReplyTo::Release { op, debt } = pending.reply_to {
             let debt = debt.renewed(pending.queued, cx.now);
             let refusal = self.release_on(cx.now, to, debt, op);
             if let (Some(op), Some(fault)) = (op, refusal) {
@@ -415,32 +421,32 @@ impl Machine {
     fn pay_as_there_is_room(&mut self, now: Now, to: NodeId) {
         while self.nodes[to].can_pay()
             && !mutant::is(Mutant::RoomNotUsed)
-            && let Some(debt) = self.nodes[to].debts.pop_front()
+            && let Some(debt) = self.nodes[to].pending_releases.pop_front()
         {
             self.pay(now, to, debt);
         }
     }
 
     /// Brings an answer to whoever asked.
-    fn deliver(&mut self, cx: &mut Context<'_>, from: NodeId, asker: Asker, queued: Now, reply: Reply) {
-        match asker {
-            Asker::Vote { lease, ttl_ms } => self.on_vote(cx, from, lease, ttl_ms, queued, reply),
-            Asker::Extension { op, lease, ttl_ms } => self.on_extension(cx, from, op, lease, ttl_ms, queued, reply),
-            Asker::Release { op: Some(op), .. } => self.on_release(cx, from, op, reply),
-            Asker::Release { op: None, .. } => {}
-            Asker::Question(op) => self.on_question(cx, from, op, reply),
-            Asker::Check(lease) => self.on_checked(cx, from, lease, &reply),
+    fn deliver(&mut self, cx: &mut Context<'_>, from: NodeId, reply_to: ReplyTo, queued: Now, reply: Reply) {
+        match reply_to {
+            ReplyTo::Vote { lease, ttl_ms } => self.on_vote(cx, from, lease, ttl_ms, queued, reply),
+            ReplyTo::Extension { op, lease, ttl_ms } => self.on_extension(cx, from, op, lease, ttl_ms, queued, reply),
+            ReplyTo::Release { op: Some(op), .. } => self.on_release(cx, from, op, reply),
+            ReplyTo::Release { op: None, .. } => {}
+            ReplyTo::Question(op) => self.on_question(cx, from, op, reply),
+            ReplyTo::Check(lease) => self.on_checked(cx, from, lease, &reply),
             // No answer in time says nothing about what the server can.
-            Asker::Tracking => self.nodes[from].tracks &= !matches!(reply, Reply::Refused(_)),
+            ReplyTo::Tracking => self.nodes[from].tracks &= !matches!(reply, Reply::Refused(_)),
         }
     }
 
     /// Tells whoever asked that the question never left: nothing can have been applied.
     fn deliver_unasked(&mut self, cx: &mut Context<'_>, from: NodeId, parked: Parked, fault: Fault) {
-        if let Asker::Release { debt, .. } = &parked.asker {
+        if let ReplyTo::Release { debt, .. } = &parked.reply_to {
             self.nodes[from].owe(cx.now, debt.clone());
         }
-        self.deliver(cx, from, parked.asker, parked.since, Reply::Refused(fault));
+        self.deliver(cx, from, parked.reply_to, parked.since, Reply::Refused(fault));
     }
 
     /// Whether [`Input::Tick`] has something to do: a deadline has come, or lease time has leapt ahead, so that leases
@@ -465,8 +471,8 @@ impl Machine {
         for node in 0..self.nodes.len() {
             self.judge_late_requests(cx, node);
             self.judge_parked_requests(cx, node);
-            if self.nodes[node].debts_are_due(cx.now) {
-                self.pay_debts(cx.now, node);
+            if self.nodes[node].releases_are_due(cx.now) {
+                self.send_owed_releases(cx.now, node);
             }
         }
         while let Some(sleeper) = self.timers.pop_due(cx.now.mono_ns) {
@@ -489,11 +495,11 @@ impl Machine {
             if cx.now.mono_ns < pending.sent_mono_ns.saturating_add(timeout_ns) {
                 break;
             }
-            let (asker, queued) = (pending.asker.clone(), pending.queued);
+            let (reply_to, queued) = (pending.reply_to.clone(), pending.queued);
             self.nodes[late].judge_next();
             self.stats.nodes[late].timeouts += 1;
             let fault = self.timeout_fault();
-            self.deliver(cx, late, asker, queued, Reply::Unclear(fault));
+            self.deliver(cx, late, reply_to, queued, Reply::Unclear(fault));
         }
         let silent_since = self.nodes[late].silent_since();
         if silent_since.is_some_and(|since| cx.now.mono_ns >= since.saturating_add(self.stall_timeout_ns())) {

@@ -25,10 +25,7 @@ mod acquire_tests;
 mod auto;
 mod extend;
 mod fence;
-#[cfg(test)]
-mod found_tests;
 mod guard;
-mod identity;
 mod inspect;
 mod lease;
 mod loss;
@@ -37,11 +34,14 @@ mod ops;
 #[cfg(test)]
 mod parked_tests;
 mod ready;
+#[cfg(test)]
+mod regression_tests;
 mod release;
 mod resources;
 mod round;
 #[cfg(test)]
 mod scripted;
 mod server_time;
+mod state_hash;
 mod timers;
 mod wait;

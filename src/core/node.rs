@@ -14,14 +14,14 @@ use super::server_time::ServerTime;
 use super::time::{NS_PER_MS, Now};
 
 /// A node that refused a connection more recently than this is not waited for while the next one is being made.
-const HOPELESS_NS: u64 = 5_000 * NS_PER_MS;
+const BACKING_OFF_NS: u64 = 5_000 * NS_PER_MS;
 
 /// Pause before a release is tried again that the server refused (BUSY, READONLY, …).
-const DEBT_RETRY_NS: u64 = 1_000 * NS_PER_MS;
+const RELEASE_RETRY_NS: u64 = 1_000 * NS_PER_MS;
 
 /// Most releases of callers' tokens that are remembered because a server may still execute them. The oldest of more than
 /// these was sent so many connections ago that it has been.
-const STRAYS_MAX: usize = 1_024;
+const UNACCOUNTED_MAX: usize = 1_024;
 
 /// So long after the end of a connection nothing of it is on its way any more (RFC 9293, maximum segment lifetime), and
 /// a server that is not suspect has executed what had arrived.
@@ -37,16 +37,16 @@ pub enum Link {
     /// No connection.
     Down,
     /// A connection is being made or will be at once, and there is reason to think that it will be ready in a moment.
-    Hopeful,
+    Connecting,
     /// A connection is being made; the last attempt at one failed a moment ago.
-    Hopeless,
+    BackingOff,
     /// Ready for requests.
     Up,
 }
 
 /// Who gets the answer to a request.
 #[derive(Debug, Clone, Hash)]
-pub enum Asker {
+pub enum ReplyTo {
     /// The vote of an attempt, or of a node that a lease is set on again.
     Vote {
         /// The attempt or lease.
@@ -68,7 +68,7 @@ pub enum Asker {
         /// The operation that asked, if it wants to know.
         op: Option<OpKey>,
         /// What remains owed until the node confirms.
-        debt: Debt,
+        debt: PendingRelease,
     },
     /// A question about a lock.
     Question(OpKey),
@@ -80,7 +80,7 @@ pub enum Asker {
 
 /// A release that must reach the node.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Debt {
+pub struct PendingRelease {
     /// The lock key.
     pub key: Bytes,
     /// The token whose key must go.
@@ -92,20 +92,20 @@ pub struct Debt {
     pub void_after_lease_ns: u64,
 }
 
-impl Debt {
+impl PendingRelease {
     /// The same release at a later moment. What was asked before it may have been executed as late as now.
     #[must_use]
-    pub fn renewed(&self, queued: Now, now: Now) -> Debt {
+    pub fn renewed(&self, queued: Now, now: Now) -> PendingRelease {
         let since_ns = now.lease_ns.saturating_sub(queued.lease_ns);
         let void_after_lease_ns = self.void_after_lease_ns.saturating_add(since_ns);
-        Debt { void_after_lease_ns, ..self.clone() }
+        PendingRelease { void_after_lease_ns, ..self.clone() }
     }
 }
 
 /// A release that was sent on a connection that is gone. Unless the server has closed that connection, it may execute
 /// the release some time later, and delete a key that was set with the same token meanwhile.
 #[derive(Debug, Clone, Hash)]
-struct Stray {
+struct Unaccounted {
     /// Which connection it was, counted from 1.
     connection: u64,
     /// When it ended, on the wait clock.
@@ -118,7 +118,7 @@ struct Stray {
 #[derive(Debug, Clone, Hash)]
 pub struct Pending {
     /// Who asked.
-    pub asker: Asker,
+    pub reply_to: ReplyTo,
     /// What was asked.
     pub kind: RequestKind,
     /// When it was queued.
@@ -136,7 +136,7 @@ pub struct Parked {
     /// What will be said.
     pub request: Request,
     /// Who asked.
-    pub asker: Asker,
+    pub reply_to: ReplyTo,
     /// Since when it waits.
     pub since: Now,
 }
@@ -167,15 +167,15 @@ pub struct Node {
     /// Requests that wait for the connection, oldest first.
     pub parked: VecDeque<Parked>,
     /// Releases that were not confirmed on a connection that is gone.
-    pub debts: VecDeque<Debt>,
+    pub pending_releases: VecDeque<PendingRelease>,
     /// Releases owed beyond the limit since the last look for void ones.
     owed_since_look: usize,
     /// Releases of callers' tokens that the server may still execute, oldest first.
-    strays: VecDeque<Stray>,
+    unaccounted: VecDeque<Unaccounted>,
     /// When a connection could last not be made, on the wait clock.
     dial_failed_mono_ns: Option<u64>,
     /// When releases that the server refused are tried again on the same connection.
-    debts_due_mono_ns: u64,
+    releases_due_mono_ns: u64,
     /// Connections made.
     pub connections: u64,
     /// It sends invalidation pushes.
@@ -200,11 +200,11 @@ impl Node {
             judged: 0,
             unsent: 0,
             parked: VecDeque::new(),
-            debts: VecDeque::new(),
+            pending_releases: VecDeque::new(),
             owed_since_look: 0,
-            strays: VecDeque::new(),
+            unaccounted: VecDeque::new(),
             dial_failed_mono_ns: None,
-            debts_due_mono_ns: NEVER,
+            releases_due_mono_ns: NEVER,
             connections: 0,
             tracks: false,
             reply_ns: None,
@@ -226,14 +226,14 @@ impl Node {
     /// A connection is being made.
     pub fn dialing(&mut self, now: Now) {
         let failed_recently =
-            self.dial_failed_mono_ns.is_some_and(|failed| now.mono_ns.saturating_sub(failed) < HOPELESS_NS);
-        self.link = if failed_recently { Link::Hopeless } else { Link::Hopeful };
+            self.dial_failed_mono_ns.is_some_and(|failed| now.mono_ns.saturating_sub(failed) < BACKING_OFF_NS);
+        self.link = if failed_recently { Link::BackingOff } else { Link::Connecting };
     }
 
     /// The connection is ready.
     pub fn connected(&mut self, info: ServerInfo) {
         let is_other_process = info.run_id != self.run_id;
-        self.strays.retain(|stray| {
+        self.unaccounted.retain(|stray| {
             let was_closed = info.is_previous_closed && stray.connection == self.connections;
             !was_closed && !is_other_process
         });
@@ -278,7 +278,7 @@ impl Node {
     /// nobody waits for it any more.
     pub fn judge_next(&mut self) {
         if let Some(late) = self.in_flight.get_mut(self.judged)
-            && let Asker::Release { op, .. } = &mut late.asker
+            && let ReplyTo::Release { op, .. } = &mut late.reply_to
         {
             *op = None;
         }
@@ -290,13 +290,13 @@ impl Node {
     }
 
     /// The connection is gone. Returns the requests that will never be answered, and those that never were sent;
-    /// the releases among the former have become debts.
+    /// the releases among the former have become pending releases.
     pub fn disconnected(&mut self, now: Now, fault: Fault) -> (VecDeque<Pending>, VecDeque<Parked>) {
         // The end of a connection that worked says nothing against the next one: what is asked until then waits for
         // it, so that a call right after a restart or a `CLIENT KILL` does not fail. A server that hangs accepts
         // connections all the same: nobody waits for that one.
         let has_worked = self.link == Link::Up && fault.kind != FaultKind::Timeout;
-        self.link = if has_worked { Link::Hopeful } else { Link::Down };
+        self.link = if has_worked { Link::Connecting } else { Link::Down };
         if self.link == Link::Down {
             self.dial_failed_mono_ns = Some(now.mono_ns);
         }
@@ -304,17 +304,17 @@ impl Node {
         self.judged = 0;
         self.unsent = 0;
         self.tracks = false;
-        self.debts_due_mono_ns = NEVER;
+        self.releases_due_mono_ns = NEVER;
         let in_flight = std::mem::take(&mut self.in_flight);
         let is_any_unaccounted = in_flight.iter().any(|pending| pending.kind.gives_life());
         for pending in &in_flight {
-            if let Asker::Release { debt, .. } = &pending.asker
+            if let ReplyTo::Release { debt, .. } = &pending.reply_to
                 && !mutant::is(Mutant::ReleaseForgotten)
             {
                 if debt.is_callers_token {
                     let (key, token) = (debt.key.clone(), debt.token.clone());
                     let (connection, lost_mono_ns) = (self.connections, now.mono_ns);
-                    self.strays.push_back(Stray { connection, lost_mono_ns, key, token });
+                    self.unaccounted.push_back(Unaccounted { connection, lost_mono_ns, key, token });
                 }
                 let mut debt = debt.renewed(pending.queued, now);
                 if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
@@ -323,48 +323,48 @@ impl Node {
                 self.owe(now, debt);
             }
         }
-        let too_many = self.strays.len().saturating_sub(STRAYS_MAX);
-        self.strays.drain(..too_many);
+        let too_many = self.unaccounted.len().saturating_sub(UNACCOUNTED_MAX);
+        self.unaccounted.drain(..too_many);
         (in_flight, std::mem::take(&mut self.parked))
     }
 
     /// Remembers a release until it can be sent again. Beyond the limit the oldest is forgotten: its key is the first to
     /// expire, more or less, and expires without it.
-    pub fn owe(&mut self, now: Now, debt: Debt) {
-        if self.debts.len() >= self.limits.owed {
+    pub fn owe(&mut self, now: Now, debt: PendingRelease) {
+        if self.pending_releases.len() >= self.limits.owed {
             // Not each time: that would look at all of them for each.
             self.owed_since_look += 1;
             if self.owed_since_look > self.limits.owed / 16 {
                 self.owed_since_look = 0;
-                self.forget_void_debts(now);
+                self.forget_void_releases(now);
             }
-            let too_many = (self.debts.len() + 1).saturating_sub(self.limits.owed);
-            self.debts.drain(..too_many);
+            let too_many = (self.pending_releases.len() + 1).saturating_sub(self.limits.owed);
+            self.pending_releases.drain(..too_many);
         }
-        self.debts.push_back(debt);
+        self.pending_releases.push_back(debt);
     }
 
     /// A release that is owed can be sent now: there is room, and the node has refused none a moment ago.
     #[must_use]
     pub fn can_pay(&self) -> bool {
-        self.link == Link::Up && self.debts_due_mono_ns == NEVER && self.in_flight.len() < self.limits.in_flight / 2
+        self.link == Link::Up && self.releases_due_mono_ns == NEVER && self.in_flight.len() < self.limits.in_flight / 2
     }
 
-    /// Drops the debts whose keys cannot exist any more.
-    pub fn forget_void_debts(&mut self, now: Now) {
-        self.debts.retain(|debt| debt.void_after_lease_ns > now.lease_ns);
+    /// Drops the pending releases whose keys cannot exist any more.
+    pub fn forget_void_releases(&mut self, now: Now) {
+        self.pending_releases.retain(|debt| debt.void_after_lease_ns > now.lease_ns);
     }
 
     /// The server refused a release: it is tried again in a while.
-    pub fn retry_debts_later(&mut self, now: Now) {
-        self.debts_due_mono_ns = self.debts_due_mono_ns.min(now.mono_ns.saturating_add(DEBT_RETRY_NS));
+    pub fn retry_releases_later(&mut self, now: Now) {
+        self.releases_due_mono_ns = self.releases_due_mono_ns.min(now.mono_ns.saturating_add(RELEASE_RETRY_NS));
     }
 
     /// Whether that while has passed; asked once.
-    pub fn debts_are_due(&mut self, now: Now) -> bool {
-        let are_due = self.debts_due_mono_ns <= now.mono_ns;
+    pub fn releases_are_due(&mut self, now: Now) -> bool {
+        let are_due = self.releases_due_mono_ns <= now.mono_ns;
         if are_due {
-            self.debts_due_mono_ns = NEVER;
+            self.releases_due_mono_ns = NEVER;
         }
         are_due
     }
@@ -395,7 +395,7 @@ impl Node {
 
     /// Why this key is not to be given life here just now.
     #[must_use]
-    pub fn stray_release(&self, now: Now, request: &Request) -> Option<Fault> {
+    pub fn unaccounted_release(&self, now: Now, request: &Request) -> Option<Fault> {
         let (Request::Set { key, token, .. }
         | Request::SetFenced { key, token, .. }
         | Request::Extend { key, token, .. }
@@ -403,11 +403,11 @@ impl Node {
         else {
             return None;
         };
-        let may_come = |stray: &Stray| now.mono_ns.saturating_sub(stray.lost_mono_ns) < SEGMENT_LIFETIME_NS;
-        let may_delete = |stray: &Stray| stray.token == *token && stray.key == *key && may_come(stray);
-        let is_astray = self.strays.iter().any(may_delete) && !mutant::is(Mutant::StrayIgnored);
+        let may_come = |stray: &Unaccounted| now.mono_ns.saturating_sub(stray.lost_mono_ns) < SEGMENT_LIFETIME_NS;
+        let may_delete = |stray: &Unaccounted| stray.token == *token && stray.key == *key && may_come(stray);
+        let is_unaccounted = self.unaccounted.iter().any(may_delete) && !mutant::is(Mutant::StrayIgnored);
         let why = "may still execute an earlier release with this token, from a connection that was lost";
-        is_astray.then(|| Fault::new(FaultKind::Refused, why))
+        is_unaccounted.then(|| Fault::new(FaultKind::Refused, why))
     }
 
     /// Since when the oldest request waits for its answer.
@@ -418,7 +418,7 @@ impl Node {
 
     /// Every request in flight, and every one that waits for the connection, may become a debt.
     fn obligations(&self) -> usize {
-        self.debts.len() + self.in_flight.len() + self.parked.len()
+        self.pending_releases.len() + self.in_flight.len() + self.parked.len()
     }
 
     /// Why there is no connection.
@@ -433,8 +433,10 @@ impl Node {
         let late = self.in_flight.get(self.judged).map(|next| next.sent_mono_ns.saturating_add(answer_ns));
         let stalled = self.silent_since().map(|since| since.saturating_add(stall_ns));
         let parked = self.parked.front().map(|oldest| oldest.since.mono_ns.saturating_add(connect_ns));
-        let due =
-            [late, stalled, parked].map(|due| due.unwrap_or(NEVER)).into_iter().fold(self.debts_due_mono_ns, u64::min);
+        let due = [late, stalled, parked]
+            .map(|due| due.unwrap_or(NEVER))
+            .into_iter()
+            .fold(self.releases_due_mono_ns, u64::min);
         (due != NEVER).then_some(due)
     }
 }

@@ -51,7 +51,7 @@ fn a_release_that_may_not_wait_with_the_others_is_owed_and_goes_first() {
     let mut script = crowded(script);
     let op = script.submit(Operation::Unlock { lease });
     assert_eq!(script.failure(op).status, Status::NoQuorum);
-    assert_eq!(script.machine.stats().nodes[0].debts, 1);
+    assert_eq!(script.machine.stats().nodes[0].pending_releases, 1);
     script.up(0, "process 0", 86_400, 0);
     assert!(matches!(script.asked[0].front(), Some(Request::Release { .. })));
     assert_eq!(script.asked[0].len(), 1 + limits().in_flight, "and then the others");
@@ -63,11 +63,11 @@ fn releases_that_found_the_connection_full_follow_as_replies_make_room() {
     let unlock = || Operation::UnlockToken { key: Bytes::from(&b"r"[..]), token: Bytes::from(&b"t"[..]) };
     let more = 1_000;
     (0..limits().in_flight + more).for_each(|_| _ = script.submit(unlock()));
-    assert_eq!(script.machine.stats().nodes[0].debts, more as u64);
+    assert_eq!(script.machine.stats().nodes[0].pending_releases, more as u64);
     for _ in 0..limits().in_flight + more {
         script.reply(0, Reply::Done);
     }
-    assert_eq!(script.machine.stats().nodes[0].debts, 0);
+    assert_eq!(script.machine.stats().nodes[0].pending_releases, 0);
     assert!(script.asked[0].is_empty());
 }
 
@@ -79,5 +79,5 @@ fn no_more_releases_are_owed_than_the_limit_says() {
         let (key, token) = (Bytes::from(&number.to_be_bytes()[..]), Bytes::from(&b"t"[..]));
         script.submit(Operation::UnlockToken { key, token });
     }
-    assert_eq!(script.machine.stats().nodes[0].debts, limits().owed as u64);
+    assert_eq!(script.machine.stats().nodes[0].pending_releases, limits().owed as u64);
 }

@@ -3,7 +3,7 @@
 use super::lease::Stage;
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::Debt;
+use super::node::PendingRelease;
 use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
 use super::ops::Op;
 use super::report::{Failure, Outcome, Status};
@@ -32,12 +32,12 @@ impl Machine {
         lease.is_releasing = true;
         lease.stage = Stage::Acquired(if was_held { LeaseState::Released } else { LeaseState::Lost });
         let key = lease.key.clone();
-        let debts: Vec<(NodeId, Debt)> =
+        let pending_releases: Vec<(NodeId, PendingRelease)> =
             lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config))).collect();
-        for (node, debt) in debts {
+        for (node, debt) in pending_releases {
             self.ask_release(cx, op, node, debt);
         }
-        let others_until_mono_ns = cx.now.mono_ns.saturating_add(self.courtesy_ns());
+        let others_until_mono_ns = cx.now.mono_ns.saturating_add(self.yield_ns());
         if self.leases.get(lease_key).is_some_and(|lease| lease.had_rivals) {
             self.resources.others_turn(&key, others_until_mono_ns);
         }
@@ -59,7 +59,7 @@ impl Machine {
         let void_after_lease_ns = upper_bound(cx.now.lease_ns, ttl_ms, self.config.drift_ppm);
         for node in 0..self.nodes.len() {
             let (key, token) = (key.clone(), token.clone());
-            let debt = Debt { key, token, is_callers_token: true, void_after_lease_ns };
+            let debt = PendingRelease { key, token, is_callers_token: true, void_after_lease_ns };
             self.ask_release(cx, op, node, debt);
         }
         self.hint_released(key);
@@ -67,7 +67,7 @@ impl Machine {
         op
     }
 
-    fn ask_release(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId, debt: Debt) {
+    fn ask_release(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId, debt: PendingRelease) {
         let refusal = self.release_on(cx.now, node, debt, Some(op));
         if let Some(Op::Unlock(round)) = self.ops.get_mut(op) {
             match refusal {

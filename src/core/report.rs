@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::request::{Fault, FaultKind, MAX_NODES, NodeId};
+use super::request::{Fault, MAX_NODES, NodeId};
 
 /// Why an operation failed. The numbers of the C ABI are given in `src/ffi/status.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -162,11 +162,4 @@ impl fmt::Display for Milliseconds {
             ms => write!(f, "{}.{} s", ms / 1000, ms % 1000 / 100),
         }
     }
-}
-
-/// Whether this fault counts as "failed or timed out" in the sense of [`Status::NoQuorum`], as every fault does,
-/// and moreover as something only a person can cure.
-#[must_use]
-pub fn is_permanent(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Failed(Fault { kind: FaultKind::Permanent, .. }))
 }

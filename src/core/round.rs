@@ -139,7 +139,7 @@ impl Round {
         otherwise: Status,
         not: impl Fn(NodeId) -> Outcome,
     ) -> Failure {
-        let status = self.tally().trouble(node_count, quorum).unwrap_or(otherwise);
+        let status = self.tally().failure_status(node_count, quorum).unwrap_or(otherwise);
         Failure { status, detail: None, nodes: self.reports(node_count, not) }
     }
 }
@@ -147,7 +147,7 @@ impl Round {
 impl Tally {
     /// Whether so many nodes failed that no quorum could have been found, and whether waiting may help.
     #[must_use]
-    pub fn trouble(self, node_count: usize, quorum: usize) -> Option<Status> {
+    pub fn failure_status(self, node_count: usize, quorum: usize) -> Option<Status> {
         let spare = node_count - quorum;
         if self.permanent > spare {
             Some(Status::Config)

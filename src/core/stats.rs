@@ -41,7 +41,7 @@ pub struct NodeStats {
     /// Nanoseconds from request to reply, summed over `replies`.
     pub latency_ns_sum: u64,
     /// Releases not confirmed yet, which will be sent again after a reconnect.
-    pub debts: u64,
+    pub pending_releases: u64,
     /// 1 while the node is connected and answers in time, else 0.
     pub is_up: u64,
 }

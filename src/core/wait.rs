@@ -8,7 +8,7 @@
 
 use super::machine::{Context, Machine};
 use super::mutant::{self, Mutant};
-use super::node::{Asker, Link, Node};
+use super::node::{Link, Node, ReplyTo};
 use super::operation::OpKey;
 use super::ops::{LockOp, Op, Phase};
 use super::quorum::NodeSet;
@@ -28,7 +28,7 @@ const REREAD_MS: u64 = 2_000;
 const EXPIRY_JITTER_NS: u64 = 5 * NS_PER_MS;
 
 /// A handle does not hold back longer than this for others who want what it has just released.
-const COURTESY_MAX_NS: u64 = 10 * NS_PER_MS;
+const YIELD_MAX_NS: u64 = 10 * NS_PER_MS;
 
 /// How long a node is given to answer before anything is known about its speed.
 const UNKNOWN_REPLY_NS: u64 = 10 * NS_PER_MS;
@@ -49,7 +49,7 @@ pub struct Watch {
     /// When the key ends on the others, on the wait clock, as far as known.
     free_at_mono_ns: [Option<u64>; MAX_NODES],
     /// Until then others may take it first, unless they have done so already; on the wait clock.
-    gives_way_until_mono_ns: Option<u64>,
+    yields_until_mono_ns: Option<u64>,
 }
 
 impl Watch {
@@ -128,12 +128,12 @@ impl Machine {
 
     /// This handle has just released a lock that others wait for. They hear of it a moment later, and by then whoever
     /// asks again at once has it again: without this the same process may win for ever.
-    pub(super) fn give_way(&mut self, cx: &mut Context<'_>, op: OpKey) {
-        let courtesy_ns = self.courtesy_ns();
-        let until = cx.now.mono_ns.saturating_add(courtesy_ns / 2).saturating_add(cx.entropy.up_to(courtesy_ns / 2));
+    pub(super) fn yield_turn(&mut self, cx: &mut Context<'_>, op: OpKey) {
+        let yield_ns = self.yield_ns();
+        let until = cx.now.mono_ns.saturating_add(yield_ns / 2).saturating_add(cx.entropy.up_to(yield_ns / 2));
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.has_rivals = true;
-            lock.watch.gives_way_until_mono_ns = Some(until);
+            lock.watch.yields_until_mono_ns = Some(until);
         }
         if self.can_watch(op) {
             self.watch(cx, op);
@@ -143,8 +143,8 @@ impl Machine {
     }
 
     /// How long the others are given to find a released lock free.
-    pub(super) fn courtesy_ns(&self) -> u64 {
-        self.usual_reply_ns().saturating_mul(2).min(COURTESY_MAX_NS)
+    pub(super) fn yield_ns(&self) -> u64 {
+        self.usual_reply_ns().saturating_mul(2).min(YIELD_MAX_NS)
     }
 
     /// Waits for pushes if enough nodes send them, else for a while.
@@ -187,9 +187,9 @@ impl Machine {
         lock.watch.free_at_mono_ns[node] = None;
         if self.nodes[node].tracks {
             lock.watch.armed.insert(node);
-            self.ask(cx.now, node, Request::Track, Asker::Tracking);
+            self.ask(cx.now, node, Request::Track, ReplyTo::Tracking);
         }
-        self.ask(cx.now, node, Request::Remaining { key }, Asker::Question(op));
+        self.ask(cx.now, node, Request::Remaining { key }, ReplyTo::Question(op));
     }
 
     /// A node said how long the key has left there. One that will not announce its end is tried again after the
@@ -207,7 +207,7 @@ impl Machine {
             Reply::Remaining(Remaining::Absent) => lock.watch.believe_free(from, guarded_until),
             Reply::Remaining(Remaining::Ms(left_ms)) => {
                 // Somebody else has it: they had their turn.
-                lock.watch.gives_way_until_mono_ns = None;
+                lock.watch.yields_until_mono_ns = None;
                 lock.left_ms[from] = Some(*left_ms);
                 let end = cx.now.mono_after_ms(*left_ms);
                 let end = if announces { end } else { end.min(retry_at) };
@@ -224,11 +224,11 @@ impl Machine {
             // No client of ours sets a key without an end. Perhaps it is no lock at all, which its value shows.
             Reply::Remaining(Remaining::Forever) => {
                 let key = lock.params.key.clone();
-                self.ask(cx.now, from, Request::Holder { key }, Asker::Question(op));
+                self.ask(cx.now, from, Request::Holder { key }, ReplyTo::Question(op));
             }
             Reply::Refused(fault) if fault.text.starts_with("WRONGTYPE") => {
                 lock.last_votes.answer(from, Answer::Failed(fault.clone().into()), cx.now);
-                if lock.last_votes.tally().trouble(self.nodes.len(), self.quorum) == Some(Status::Config) {
+                if lock.last_votes.tally().failure_status(self.nodes.len(), self.quorum) == Some(Status::Config) {
                     return self.give_up(cx, op);
                 }
             }
@@ -343,8 +343,8 @@ impl Machine {
     /// The lock seems to be free, unless it is the others' turn still.
     fn may_contend(&mut self, now: Now, op: OpKey, first: Option<NodeId>) {
         let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-        let gives_way_until = lock.watch.gives_way_until_mono_ns.filter(|&until| until > now.mono_ns);
-        match gives_way_until {
+        let yields_until = lock.watch.yields_until_mono_ns.filter(|&until| until > now.mono_ns);
+        match yields_until {
             Some(until) => self.rest_until(op, Phase::Watch, Some(until)),
             None => {
                 lock.watch.first = first;
@@ -380,7 +380,7 @@ impl Machine {
                 return self.read_first(cx, op, first);
             }
             let Some(Op::Lock(lock)) = self.ops.get_mut(op) else { return };
-            lock.watch = Watch { gives_way_until_mono_ns: lock.watch.gives_way_until_mono_ns, ..Watch::default() };
+            lock.watch = Watch { yields_until_mono_ns: lock.watch.yields_until_mono_ns, ..Watch::default() };
             return self.watch(cx, op);
         }
         lock.is_woken = true;

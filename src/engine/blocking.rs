@@ -9,7 +9,7 @@ use crate::net::sys::{self, Interest, PollFd, Polled, SignalsOnlyInSleeps};
 
 use super::canceller::Canceller;
 use super::error::Error;
-use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, Station};
+use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, WaitHost};
 use super::shared::{Finished, Shared, Success, closed};
 use super::state::State;
 
@@ -133,7 +133,7 @@ struct Caller<'s> {
     options: CallOptions<'s>,
 }
 
-impl Station for Caller<'_> {
+impl WaitHost for Caller<'_> {
     type Op = OpKey;
     type Result = Finished;
     type Error = Error;

@@ -45,7 +45,7 @@ pub(crate) enum Awake<T> {
     /// A signal handler ran.
     Interrupted,
     /// Nothing has happened for a while. A look at the handle shows whether it still works.
-    Bored,
+    TimedOut,
 }
 
 impl<T> Default for Slot<T> {
@@ -86,7 +86,7 @@ impl<T> Slot<T> {
             match self.word.load() {
                 PENDING => match self.word.sleep(PENDING, SLEEP_MAX_NS) {
                     FutexWait::Interrupted => return Awake::Interrupted,
-                    FutexWait::TimedOut => return Awake::Bored,
+                    FutexWait::TimedOut => return Awake::TimedOut,
                     FutexWait::Woken | FutexWait::Changed => {}
                 },
                 LEAD => return Awake::Lead,
@@ -303,7 +303,7 @@ impl<Op: Copy + Eq + Hash + Debug, T> Handover<Op, T> {
 }
 
 /// Where threads wait: the mutex around a [`Handover`], and what a leader does.
-pub(crate) trait Station {
+pub(crate) trait WaitHost {
     /// An operation.
     type Op: Copy + Eq + Hash + Debug;
     /// What it yields.
@@ -337,7 +337,7 @@ pub(crate) trait Station {
 }
 
 /// Waits for the end of an operation, as the leader or as a follower.
-pub(crate) fn wait<'a, S: Station>(
+pub(crate) fn wait<'a, S: WaitHost>(
     station: &'a S,
     mut guard: S::Guard<'a>,
     op: S::Op,

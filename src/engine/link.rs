@@ -38,7 +38,7 @@ const BUFFER_KEPT_BYTES: usize = 64 * 1024;
 
 /// What became of the connection.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub(crate) enum LinkEvent {
     /// A connection is being made.
     Dialing,
     /// It is ready for requests.
@@ -144,7 +144,7 @@ impl Link {
     }
 
     /// Takes the next step that needs no waiting. `None`: there is none.
-    pub(crate) fn advance(&mut self, now: Now) -> Option<Event> {
+    pub(crate) fn advance(&mut self, now: Now) -> Option<LinkEvent> {
         let connect_timeout_ns = self.connect_timeout_ns;
         let is_overdue = |since_mono_ns: u64| now.mono_ns >= since_mono_ns.saturating_add(connect_timeout_ns);
         match &mut self.phase {
@@ -153,7 +153,7 @@ impl Link {
                 let stream = Stream::dial(&self.endpoint);
                 self.dialled_mono_ns = now.mono_ns;
                 self.enter(Phase::Dialing { stream, since_mono_ns: now.mono_ns });
-                Some(Event::Dialing)
+                Some(LinkEvent::Dialing)
             }
             Phase::Dialing { stream, since_mono_ns } => {
                 let stage = stream.stage();
@@ -208,7 +208,7 @@ impl Link {
         }
     }
 
-    fn greet(&mut self, now: Now, since_mono_ns: u64) -> Option<Event> {
+    fn greet(&mut self, now: Now, since_mono_ns: u64) -> Option<LinkEvent> {
         self.outgoing.clear();
         self.login.leave_out = self.acquaintance.leave_out(now.mono_ns);
         let handshake = Box::new(Handshake::new(&self.login, self.abandoned.as_ref(), &mut self.outgoing));
@@ -237,7 +237,7 @@ impl Link {
     }
 
     /// Answers the server's greeting as far as it has arrived. `Some`: the connection is ready.
-    pub(crate) fn continue_handshake(&mut self) -> Result<Option<Event>, Fault> {
+    pub(crate) fn continue_handshake(&mut self) -> Result<Option<LinkEvent>, Fault> {
         while let Some(frame_end) = self.next_frame().map_err(|fault| self.without_quotation(fault))? {
             let Phase::Greeting { handshake, since_mono_ns, .. } = &mut self.phase else { return Ok(None) };
             let since_mono_ns = *since_mono_ns;
@@ -253,7 +253,7 @@ impl Link {
                     self.enter(Phase::Ready { stream, dialect, identity, since_mono_ns });
                 }
                 self.abandoned = None;
-                return Ok(Some(Event::Up(greeting.info)));
+                return Ok(Some(LinkEvent::Up(greeting.info)));
             }
         }
         self.flush()?;
@@ -478,7 +478,7 @@ impl Link {
     }
 
     /// The connection failed. `None`: it is tried in another way before anybody is told.
-    pub(crate) fn fail(&mut self, now: Now, fault: Fault) -> Option<Event> {
+    pub(crate) fn fail(&mut self, now: Now, fault: Fault) -> Option<LinkEvent> {
         let connect_timeout_ns = self.connect_timeout_ns;
         match &self.phase {
             Phase::Greeting { handshake, since_mono_ns, .. } if fault.kind == FaultKind::Unreachable => {
@@ -507,7 +507,7 @@ impl Link {
     }
 
     /// The peer took the connection, and then left or said nothing: it speaks another protocol, or cannot bear a command.
-    fn was_left(&mut self, now: Now, failure: Failure, has_heard: bool, until_mono_ns: u64) -> Option<Event> {
+    fn was_left(&mut self, now: Now, failure: Failure, has_heard: bool, until_mono_ns: u64) -> Option<LinkEvent> {
         match &self.acquaintance.look {
             Some(Some(known)) if !has_heard => {
                 let known = known.clone();
@@ -523,7 +523,7 @@ impl Link {
         }
     }
 
-    fn has_looked(&mut self, now: Now, found: Option<Fault>) -> Option<Event> {
+    fn has_looked(&mut self, now: Now, found: Option<Fault>) -> Option<LinkEvent> {
         self.acquaintance.look = Some(found.clone());
         let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
         let Phase::Looking { mut look, failure, .. } = phase else { return None };
@@ -534,7 +534,7 @@ impl Link {
         }
     }
 
-    fn try_without(&mut self, now: Now, failure: Failure) -> Option<Event> {
+    fn try_without(&mut self, now: Now, failure: Failure) -> Option<LinkEvent> {
         let Failure { fault, command, family } = failure;
         let Some(command) = command else { return self.down(now, fault) };
         if let Some(culprit) = self.acquaintance.closed_over(command, family, self.failures) {
@@ -546,9 +546,9 @@ impl Link {
         None
     }
 
-    fn down(&mut self, now: Now, fault: Fault) -> Option<Event> {
+    fn down(&mut self, now: Now, fault: Fault) -> Option<LinkEvent> {
         self.end(now);
-        Some(Event::Down(fault))
+        Some(LinkEvent::Down(fault))
     }
 
     /// Says goodbye without cutting off what was written: a stopped server will still execute a release that is

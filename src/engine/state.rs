@@ -20,7 +20,7 @@ use super::entropy::SystemEntropy;
 use super::events::{EventQueue, Submission};
 use super::handover::{Handover, Kicks, Slot};
 use super::lease::LeaseCell;
-use super::link::{Event, Link};
+use super::link::{Link, LinkEvent};
 use super::shared::{Finished, Success};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
@@ -294,14 +294,14 @@ impl State {
         self.read(now, node);
     }
 
-    fn on_event(&mut self, now: Now, node: NodeId, event: Event) {
-        if !matches!(event, Event::Dialing) {
+    fn on_event(&mut self, now: Now, node: NodeId, event: LinkEvent) {
+        if !matches!(event, LinkEvent::Dialing) {
             self.queue.node_changed(node);
         }
         let input = match event {
-            Event::Dialing => Input::Dialing { node },
-            Event::Up(info) => Input::Up { node, info },
-            Event::Down(fault) => Input::Down { node, fault },
+            LinkEvent::Dialing => Input::Dialing { node },
+            LinkEvent::Up(info) => Input::Up { node, info },
+            LinkEvent::Down(fault) => Input::Down { node, fault },
         };
         self.handle(now, input);
     }

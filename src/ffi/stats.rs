@@ -203,7 +203,7 @@ pub unsafe extern "C" fn redlock_stats_node_latency_ns_sum(stats: *const redlock
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_stats_node_pending_releases(stats: *const redlock_stats_t, node: usize) -> u64 {
     // SAFETY: live counters or NULL.
-    unsafe { of_node(stats, node, |node| node.debts) }
+    unsafe { of_node(stats, node, |node| node.pending_releases) }
 }
 
 /// # Safety

@@ -6,8 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::core::request::{Fault, FaultKind};
 
@@ -39,7 +39,8 @@ pub enum Address {
 pub struct Endpoint {
     address: Address,
     tls: Option<Arc<TlsContext>>,
-    resolver: Option<Resolver>,
+    /// Of the host name, from the first dial on.
+    resolver: OnceLock<Resolver>,
     /// Which of the host's addresses the next dial tries first: the one that worked, else the one after the last that
     /// was tried, so that an address that swallows packets costs one dial and not all of them.
     first: AtomicUsize,
@@ -49,11 +50,7 @@ impl Endpoint {
     /// An endpoint; with TLS if there is a context for it.
     #[must_use]
     pub fn new(address: Address, tls: Option<Arc<TlsContext>>) -> Endpoint {
-        let resolver = match &address {
-            Address::Tcp { host, port } => Some(Resolver::new(host, *port)),
-            Address::Unix(_) => None,
-        };
-        Endpoint { address, tls, resolver, first: AtomicUsize::new(0) }
+        Endpoint { address, tls, resolver: OnceLock::new(), first: AtomicUsize::new(0) }
     }
 
     /// Where the node listens.
@@ -292,7 +289,7 @@ impl Stream {
             State::Resolving(resolution) => match resolution.answer() {
                 None => (State::Resolving(resolution), Some(Progress::Pending)),
                 Some(answer) => {
-                    self.endpoint.resolver.iter().for_each(|resolver| resolver.used(&resolution));
+                    self.endpoint.resolver.get().into_iter().for_each(|resolver| resolver.used(&resolution));
                     self.retired.push(Retired::Resolution(resolution));
                     (answer.map_or_else(State::Failed, |addresses| self.connect_to_any(addresses)), None)
                 }
@@ -323,19 +320,20 @@ impl Stream {
         if let Some(tls) = &endpoint.tls {
             tls.prepare()?;
         }
-        match (&endpoint.resolver, &endpoint.address) {
-            (Some(resolver), _) => match resolver.begin()? {
-                Resolved::Now(addresses) => Ok(self.connect_to_any(addresses)),
-                Resolved::Later(resolution) => Ok(State::Resolving(resolution)),
-            },
-            (None, Address::Unix(path)) => {
+        match &endpoint.address {
+            Address::Tcp { host, port } => {
+                match endpoint.resolver.get_or_init(|| Resolver::new(host, *port)).begin()? {
+                    Resolved::Now(addresses) => Ok(self.connect_to_any(addresses)),
+                    Resolved::Later(resolution) => Ok(State::Resolving(resolution)),
+                }
+            }
+            Address::Unix(path) => {
                 let peer = Peer::Unix(path.clone());
                 match Socket::connect_unix(path) {
                     Ok(socket) => Ok(State::Connecting(Connecting { socket, peer, left: VecDeque::new() })),
                     Err(error) => Err(connect_fault(&error, &peer)),
                 }
             }
-            (None, Address::Tcp { .. }) => unreachable!("Endpoint::new gives every TCP address a resolver"),
         }
     }
 

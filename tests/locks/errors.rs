@@ -114,7 +114,7 @@ fn a_missing_right_to_run_scripts_is_told_by_unlock_and_extend() {
     for node in cluster.iter() {
         assert_eq!(node.cli(&["ACL", "SETUSER", "default", "+eval"]), "OK");
     }
-    let is_paid = || debts(&handle) == 0 && cluster.holding("scripts") == 0;
+    let is_paid = || pending_releases(&handle) == 0 && cluster.holding("scripts") == 0;
     assert!(wait_for(Duration::from_secs(5), is_paid), "released once it is allowed");
 }
 

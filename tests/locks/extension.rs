@@ -155,7 +155,7 @@ fn a_node_that_comes_back_after_the_extension_gets_the_key_too() {
     let is_set_again = || up_count(&handle) == 3 && cluster.holding(&key) == 3;
     assert!(wait_for(Duration::from_secs(5), is_set_again), "set again");
     lease.unlock().expect("ours");
-    assert!(wait_for(Duration::from_secs(5), || debts(&handle) == 0 && cluster.holding(&key) == 0));
+    assert!(wait_for(Duration::from_secs(5), || pending_releases(&handle) == 0 && cluster.holding(&key) == 0));
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn garbage_on_a_working_connection_costs_the_connection_and_no_lock() {
             Ok(lease) => lease.unlock().expect("released"),
             Err(error) => assert!(!is_noticed_at_once && error.status == Status::NoQuorum, "{error}"),
         }
-        assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && debts(&handle) == 0));
+        assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && pending_releases(&handle) == 0));
         assert!(proxies.iter().map(Proxy::accepted).sum::<u64>() > accepted, "{garbage:?} is a protocol error");
         assert_gone(&cluster, &key);
     }

@@ -53,13 +53,16 @@ fn a_late_set_is_removed_when_the_connection_was_given_up_in_between() {
     lock(&handle, &key).unlock().expect("two of three nodes confirm");
     let given_up = || {
         lock(&handle, "others").unlock().expect("two of three nodes confirm");
-        debts(&handle) > 0
+        pending_releases(&handle) > 0
     };
     assert!(wait_for(MOMENT, given_up), "the connection is given up after the stall timeout");
     cluster[0].cont();
     assert!(wait_for(MOMENT, || up_count(&handle) == 3), "the node comes back");
     assert!(wait_for(MOMENT, || calls(&cluster[0], "set") >= 1), "the SET was in the stopped server's socket");
-    assert!(wait_for(MOMENT, || debts(&handle) == 0 && cluster[0].get(&key).is_none()), "the release is paid");
+    assert!(
+        wait_for(MOMENT, || pending_releases(&handle) == 0 && cluster[0].get(&key).is_none()),
+        "the release is paid"
+    );
     assert_eq!(cluster[0].get("others"), None);
 }
 
@@ -85,7 +88,7 @@ fn a_delayed_set_is_not_executed(is_hung_up: bool) {
     if is_hung_up {
         proxy.hang_up();
     }
-    let is_paid = || up_count(&handle) == 3 && debts(&handle) == 0;
+    let is_paid = || up_count(&handle) == 3 && pending_releases(&handle) == 0;
     assert!(wait_for(Duration::from_secs(2), || up_count(&handle) < 3), "the delayed node is noticed");
     assert!(wait_for(Duration::from_secs(2), is_paid), "a new connection pays the release");
     assert!(Instant::now() < delayed_until, "the machine is too slow for this test");
@@ -119,7 +122,7 @@ fn a_partition_that_heals_leaves_no_key() {
         let _ = up_count(&handle);
         proxy.release();
         assert!(wait_for(MOMENT, || up_count(&handle) == 3), "the node comes back");
-        assert!(wait_for(MOMENT, || debts(&handle) == 0), "what is owed is paid");
+        assert!(wait_for(MOMENT, || pending_releases(&handle) == 0), "what is owed is paid");
         assert_gone(&cluster, &key);
         assert_gone(&cluster, "others");
     }

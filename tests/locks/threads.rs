@@ -281,6 +281,6 @@ fn threads_wait_while_nodes_come_and_go() {
         is_over.store(true, Ordering::SeqCst);
     });
     assert_eq!(cell.0.load(Ordering::SeqCst), taken.load(Ordering::SeqCst));
-    assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 5 && debts(&handle) == 0));
+    assert!(wait_for(Duration::from_secs(5), || up_count(&handle) == 5 && pending_releases(&handle) == 0));
     assert_gone(&cluster, &key);
 }

@@ -103,10 +103,10 @@ impl World {
     }
 
     fn check_bounds(&mut self, client: usize) {
-        let longest = |wire: &Rc<Wire>| wire.to_node.len().max(wire.to_client.len()).max(wire.astray.len());
+        let longest = |wire: &Rc<Wire>| wire.to_node.len().max(wire.to_client.len()).max(wire.unaccounted.len());
         let longest = self.wires[client].iter().map(longest).max().unwrap_or_default();
         let census = self.clients[client].machine.census();
-        let most = longest.max(census.debts / NODES).max(census.parked / NODES);
+        let most = longest.max(census.pending_releases / NODES).max(census.parked / NODES);
         if most > QUEUE_MAX {
             self.fail(BOUNDS, format!("c{client} has {most} entries in one queue"));
         }
@@ -116,7 +116,7 @@ impl World {
         let of = &self.clients[client];
         let census = of.machine.census();
         let is_settled = of.pending.is_none()
-            && census.in_flight + census.parked + census.debts == 0
+            && census.in_flight + census.parked + census.pending_releases == 0
             && self.wires[client].iter().all(|wire| wire.is_empty());
         if !is_settled {
             return;

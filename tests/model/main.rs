@@ -13,7 +13,7 @@ mod node;
 mod scenario;
 mod search;
 mod steps;
-mod story;
+mod trace;
 mod world;
 
 use std::sync::Mutex;

@@ -87,7 +87,7 @@ impl World {
                 let ways = [
                     (wire.to_node.is_empty() || !self.may_serve(client, node), Step::Execute(client, node)),
                     (wire.to_client.is_empty(), Step::Deliver(client, node)),
-                    (wire.astray.is_empty(), Step::ExecuteAstray(client, node)),
+                    (wire.unaccounted.is_empty(), Step::ExecuteAstray(client, node)),
                 ];
                 steps.extend(ways.into_iter().filter(|(is_empty, _)| !is_empty).map(|(_, step)| step));
             }

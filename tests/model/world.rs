@@ -41,7 +41,7 @@ pub struct Wire {
     pub to_node: VecDeque<Item>,
     pub to_client: VecDeque<Message>,
     /// On its way on a connection that the client has given up.
-    pub astray: VecDeque<Request>,
+    pub unaccounted: VecDeque<Request>,
     /// The client has been welcomed.
     is_ready: bool,
     /// The node's end is closed.
@@ -54,7 +54,7 @@ pub struct Wire {
 
 impl Wire {
     pub fn is_empty(&self) -> bool {
-        self.to_node.is_empty() && self.to_client.is_empty() && self.astray.is_empty()
+        self.to_node.is_empty() && self.to_client.is_empty() && self.unaccounted.is_empty()
     }
 
     pub fn is_established(&self) -> bool {
@@ -170,7 +170,7 @@ impl World {
                 self.execute(client, node);
             }
             Step::ExecuteAstray(client, node) => {
-                if let Some(request) = self.wire(client, node).astray.pop_front() {
+                if let Some(request) = self.wire(client, node).unaccounted.pop_front() {
                     self.apply(node, &request);
                 }
             }
@@ -323,9 +323,9 @@ impl World {
     /// The client closes its end. What it has sent may be executed all the same.
     fn give_up(&mut self, client: usize, node: usize) {
         let closed = std::mem::take(self.wire(client, node));
-        let astray = &mut self.wire(client, node).astray;
-        astray.extend(closed.astray);
-        astray.extend(closed.to_node.into_iter().filter_map(|item| match item {
+        let unaccounted = &mut self.wire(client, node).unaccounted;
+        unaccounted.extend(closed.unaccounted);
+        unaccounted.extend(closed.to_node.into_iter().filter_map(|item| match item {
             Item::Hello => None,
             Item::Request(request) => Some(request),
         }));
@@ -367,7 +367,7 @@ impl World {
             Some(Item::Hello) => {
                 let info = self.nodes[node].info(node, self.now_ns, self.scenario.pushes);
                 let wire = self.wire(client, node);
-                wire.astray.clear();
+                wire.unaccounted.clear();
                 wire.to_client.push_back(Message::Welcome(Box::new(info)));
             }
             Some(Item::Request(request)) => {
@@ -409,7 +409,7 @@ impl World {
         for wires in &mut self.wires {
             let wire = Rc::make_mut(&mut wires[node]);
             wire.to_node.clear();
-            wire.astray.clear();
+            wire.unaccounted.clear();
             (wire.is_tracked, wire.tracks_next, wire.is_closed) = (false, false, true);
             wire.to_client.push_back(Message::End);
         }

@@ -307,7 +307,7 @@ fn broken_connections_raise_no_sigpipe() {
         proxies.iter().for_each(Proxy::reset_all);
         let _ = lease.unlock();
         let _ = lease.extend(TTL_MS);
-        assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && debts(&handle) == 0));
+        assert!(wait_for(Duration::from_secs(10), || up_count(&handle) == 3 && pending_releases(&handle) == 0));
     }
     cluster.iter().for_each(crate::support::Node::kill);
     let error = handle.lock(&request("pipe", 0)).expect_err("nobody is there");

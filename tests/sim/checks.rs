@@ -13,7 +13,7 @@ use crate::knobs::Mode;
 use crate::net::Conn;
 use crate::node::{Key, Node};
 use crate::rng::TokenId;
-use crate::story::named;
+use crate::trace::named;
 use crate::world::{World, tell};
 
 /// Two clients believe at the same true moment to hold the same lock.
@@ -364,7 +364,7 @@ impl World {
         };
         let Some((node, token)) = self.nodes.iter().enumerate().find_map(find) else { return };
         let census = of.machine.census();
-        let is_settled = census.in_flight + census.parked + census.debts == 0;
+        let is_settled = census.in_flight + census.parked + census.pending_releases == 0;
         let is_on_its_way = |conn: &Conn| {
             conn.client == client && conn.node == node && !(conn.to_server.is_empty() && conn.server_buffer.is_empty())
         };

@@ -8,7 +8,7 @@ use redlock::core::request::{Fault, FaultKind, Push, Reply, Request, RequestKind
 use crate::client::{Asked, Phase};
 use crate::net::{Conn, ConnId, Item, Message};
 use crate::rng::TokenId;
-use crate::story::{say, short};
+use crate::trace::{say, short};
 use crate::world::{Event, World, tell};
 
 impl World {

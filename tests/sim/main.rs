@@ -1,7 +1,7 @@
 //! The library's own state machine under virtual time, against model servers, with faults.
 //!
 //! Every schedule follows from one number. `SEEDS=n` says how many are played, `SEED_BASE=n` where they begin, and
-//! `SIM_SEED=n` replays one of them and tells its story, event by event.
+//! `SIM_SEED=n` replays one of them and tells its trace, event by event.
 
 mod checks;
 mod client;
@@ -15,7 +15,7 @@ mod net;
 mod node;
 mod rng;
 mod runner;
-mod story;
+mod trace;
 mod traffic;
 mod work;
 mod world;

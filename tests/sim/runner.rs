@@ -118,7 +118,7 @@ pub fn play_all(count: u64, setup: Setup) -> Outcome {
     Outcome { schedules, total, took: began.elapsed(), failure }
 }
 
-/// Tells the story of one schedule.
+/// Tells the trace of one schedule.
 pub fn replay(seed: u64, setup: Setup) {
     let (world, violation) = play(seed, setup, true);
     match violation {

@@ -6,7 +6,7 @@ use redlock::core::time::NS_PER_MS;
 use crate::net::{ConnId, Item, Message};
 use crate::node::{self, Change};
 use crate::rng::TokenId;
-use crate::story::{say, short};
+use crate::trace::{say, short};
 use crate::world::{Event, World};
 
 impl World {

@@ -8,7 +8,7 @@ use crate::client::{Asked, Claim, Pending};
 use crate::net::Conn;
 use crate::node::key_of;
 use crate::rng::TokenId;
-use crate::story::named;
+use crate::trace::named;
 use crate::world::{Event, World, tell};
 
 impl World {

@@ -94,7 +94,7 @@ pub struct World {
     order: u32,
 }
 
-/// Writes a line of the story, when somebody wants to read it.
+/// Writes a line of the trace, when somebody wants to read it.
 macro_rules! tell {
     ($world:expr, $($line:tt)*) => {
         if $world.is_told {

@@ -51,9 +51,9 @@ pub fn up_count(handle: &Redlock) -> usize {
 }
 
 /// How many releases are still owed, after having looked.
-pub fn debts(handle: &Redlock) -> u64 {
+pub fn pending_releases(handle: &Redlock) -> u64 {
     let _ = handle.inspect(b"nobody's");
-    handle.stats().expect("a handle of this process").nodes.iter().map(|node| node.debts).sum()
+    handle.stats().expect("a handle of this process").nodes.iter().map(|node| node.pending_releases).sum()
 }
 
 pub fn request(resource: &str, wait_ms: i64) -> LockRequest {

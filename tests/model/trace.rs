@@ -21,7 +21,7 @@ impl World {
                 None => String::new(),
             },
             Step::ExecuteAstray(client, node) => {
-                let request = self.wires[client][node].astray.front().map(say).unwrap_or_default();
+                let request = self.wires[client][node].unaccounted.front().map(say).unwrap_or_default();
                 format!("n{node} executes c{client}'s {request}, from the connection before")
             }
             Step::Deliver(client, node) => match self.wires[client][node].to_client.front() {
