@@ -13,6 +13,7 @@ pub mod machine;
 pub mod mutant;
 pub mod operation;
 pub mod quorum;
+pub mod redial;
 pub mod report;
 pub mod request;
 pub mod stats;

@@ -3,6 +3,7 @@
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use crate::core::redial::Redial;
 use crate::core::request::{Fault, FaultKind, Request, ServerInfo};
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::stream::{Endpoint, Progress, Read, Stream};
@@ -18,14 +19,6 @@ use super::look::Look;
 
 /// Most bytes that wait to be sent to one node. A node that takes none for so long is given up.
 const OUTGOING_BYTES_MAX: usize = 64 << 20;
-
-/// Pause after the first failed dial, doubled after each further one up to the maximum; and the shortest time from one dial
-/// to the next.
-const REST_MIN_MS: u64 = 10;
-const REST_MAX_MS: u64 = 1_000;
-
-/// A connection that lived longer than this, or was of use, is dialled again at once.
-const STEADY_NS: u64 = 1_000 * NS_PER_MS;
 
 /// A second look at a port is given at least this time.
 const LOOK_MIN_NS: u64 = 20 * NS_PER_MS;
@@ -70,7 +63,6 @@ enum Phase {
         stream: Stream,
         dialect: Dialect,
         identity: Option<Identity>,
-        since_mono_ns: u64,
     },
 }
 
@@ -96,14 +88,10 @@ pub(crate) struct Link {
     cutter: Cutter,
     /// A connection that we gave up and that the server may still have.
     abandoned: Option<Identity>,
-    failures: u32,
+    redial: Redial,
     acquaintance: Acquaintance,
     /// Releases on this connection that were refused for their command.
     refused_replacements: usize,
-    /// The connection has answered a request: whoever cut it, the server was not what failed.
-    was_of_use: bool,
-    /// When the last dial began, on the wait clock.
-    dialled_mono_ns: u64,
     poll_set: u64,
     /// What the event loop's epoll set knows of this connection.
     registration: Option<(RawFd, Interest)>,
@@ -126,11 +114,9 @@ impl Link {
             consumed: 0,
             cutter: Cutter::new(),
             abandoned: None,
-            failures: 0,
+            redial: Redial::default(),
             acquaintance: Acquaintance::default(),
             refused_replacements: 0,
-            was_of_use: false,
-            dialled_mono_ns: 0,
             poll_set: 0,
             registration: None,
             epoll: None,
@@ -151,7 +137,7 @@ impl Link {
             Phase::Resting { until_mono_ns } if now.mono_ns < *until_mono_ns => None,
             Phase::Resting { .. } => {
                 let stream = Stream::dial(&self.endpoint);
-                self.dialled_mono_ns = now.mono_ns;
+                self.redial.dialled(now);
                 self.enter(Phase::Dialing { stream, since_mono_ns: now.mono_ns });
                 Some(LinkEvent::Dialing)
             }
@@ -247,10 +233,11 @@ impl Link {
             self.consume(frame_end);
             if let Some(mut greeting) = greeting {
                 self.acquaintance.greeted(since_mono_ns, &mut greeting);
+                self.redial.is_up(since_mono_ns);
                 let phase = std::mem::replace(&mut self.phase, Phase::Resting { until_mono_ns: 0 });
                 if let Phase::Greeting { stream, .. } = phase {
                     let (dialect, identity) = (greeting.dialect, greeting.identity);
-                    self.enter(Phase::Ready { stream, dialect, identity, since_mono_ns });
+                    self.enter(Phase::Ready { stream, dialect, identity });
                 }
                 self.abandoned = None;
                 return Ok(Some(LinkEvent::Up(greeting.info)));
@@ -290,7 +277,7 @@ impl Link {
 
     /// A frame was the answer to a request, and not a push that nobody asked for.
     pub(crate) fn answered(&mut self) {
-        self.was_of_use = true;
+        self.redial.was_of_use();
     }
 
     /// Whether a release was refused for the command that would replace a script. From here on scripts are used.
@@ -431,19 +418,9 @@ impl Link {
     }
 
     fn end(&mut self, now: Now) {
-        let was_steady = match &self.phase {
-            Phase::Ready { since_mono_ns, .. } => {
-                now.mono_ns.saturating_sub(*since_mono_ns) >= STEADY_NS || self.was_of_use
-            }
-            _ => false,
-        };
         self.hang_up();
-        self.failures = if was_steady { 0 } else { self.failures.saturating_add(1) };
-        let rest_ms = match self.failures {
-            0 => 0,
-            failures => REST_MIN_MS.saturating_mul(1 << (failures - 1).min(10)).min(REST_MAX_MS),
-        };
-        self.rest(now, rest_ms);
+        let until_mono_ns = self.redial.ended(now);
+        self.enter(Phase::Resting { until_mono_ns });
     }
 
     /// Closes what there is, at the server too.
@@ -461,7 +438,6 @@ impl Link {
                 }
             }
         }
-        self.was_of_use = false;
         self.refused_replacements = 0;
         self.outgoing.clear();
         self.sent = 0;
@@ -469,12 +445,6 @@ impl Link {
         self.incoming.clear();
         self.consumed = 0;
         self.cutter = Cutter::new();
-    }
-
-    fn rest(&mut self, now: Now, rest_ms: u64) {
-        // However useful it was: a server that closes again and again is not dialled more often than this.
-        let least_mono_ns = self.dialled_mono_ns.saturating_add(REST_MIN_MS * NS_PER_MS);
-        self.enter(Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms).max(least_mono_ns) });
     }
 
     /// The connection failed. `None`: it is tried in another way before anybody is told.
@@ -537,12 +507,13 @@ impl Link {
     fn try_without(&mut self, now: Now, failure: Failure) -> Option<LinkEvent> {
         let Failure { fault, command, family } = failure;
         let Some(command) = command else { return self.down(now, fault) };
-        if let Some(culprit) = self.acquaintance.closed_over(command, family, self.failures) {
+        if let Some(culprit) = self.acquaintance.closed_over(command, family, self.redial.failures()) {
             let text = format!("{} after {culprit}", fault.text);
             return self.down(now, Fault::new(fault.kind, text));
         }
         self.hang_up();
-        self.rest(now, REST_MIN_MS);
+        let until_mono_ns = self.redial.again(now);
+        self.enter(Phase::Resting { until_mono_ns });
         None
     }
 

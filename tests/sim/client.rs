@@ -2,6 +2,7 @@
 
 use redlock::core::machine::Machine;
 use redlock::core::operation::{LeaseKey, LeaseState, OpKey};
+use redlock::core::redial::Redial;
 use redlock::core::time::{NS_PER_MS, Now};
 
 use crate::clock::Clock;
@@ -13,7 +14,7 @@ use crate::rng::{Chance, Rng, TokenId};
 #[derive(Debug)]
 pub struct Link {
     pub phase: Phase,
-    pub failures: u32,
+    pub redial: Redial,
     /// A connection that was given up and that the server may still have.
     pub abandoned: Option<ConnId>,
 }
@@ -22,13 +23,8 @@ pub struct Link {
 pub enum Phase {
     Resting { until_mono_ns: u64 },
     Greeting { conn: ConnId, since_mono_ns: u64 },
-    Ready { conn: ConnId, since_mono_ns: u64 },
+    Ready { conn: ConnId },
 }
-
-/// As in the engine's link.
-const REST_MIN_MS: u64 = 10;
-const REST_MAX_MS: u64 = 1_000;
-const STEADY_NS: u64 = 1_000 * NS_PER_MS;
 
 impl Link {
     pub fn conn(&self) -> Option<ConnId> {
@@ -48,22 +44,11 @@ impl Link {
 
     /// The connection that is given up, if there is one.
     pub fn give_up(&mut self, now: Now) -> Option<ConnId> {
-        let (conn, lived_ns, is_ready) = match self.phase {
-            Phase::Resting { .. } => return None,
-            Phase::Greeting { conn, .. } => (conn, 0, false),
-            Phase::Ready { conn, since_mono_ns } => {
-                self.abandoned = Some(conn);
-                (conn, now.mono_ns - since_mono_ns, true)
-            }
-        };
-        let rest_ms = if is_ready && lived_ns >= STEADY_NS {
-            self.failures = 0;
-            0
-        } else {
-            self.failures += 1;
-            (REST_MIN_MS << (self.failures - 1).min(10)).min(REST_MAX_MS)
-        };
-        self.phase = Phase::Resting { until_mono_ns: now.mono_after_ms(rest_ms) };
+        let conn = self.conn()?;
+        if matches!(self.phase, Phase::Ready { .. }) {
+            self.abandoned = Some(conn);
+        }
+        self.phase = Phase::Resting { until_mono_ns: self.redial.ended(now) };
         Some(conn)
     }
 }
@@ -177,7 +162,7 @@ pub struct Client {
 impl Client {
     pub fn new(client: usize, knobs: ClientKnobs, rng: Rng) -> Client {
         let links = (0..knobs.config.node_count)
-            .map(|_| Link { phase: Phase::Resting { until_mono_ns: 0 }, failures: 0, abandoned: None })
+            .map(|_| Link { phase: Phase::Resting { until_mono_ns: 0 }, redial: Redial::default(), abandoned: None })
             .collect();
         let idle = Worker { is_waiting: false, rounds_left: knobs.rounds, claim: None };
         Client {

@@ -51,7 +51,9 @@ impl World {
         let conn = self.conns.len();
         self.conns.push(Conn::new(client, node));
         let of = &mut self.clients[client];
-        let since_mono_ns = of.now(self.now).mono_ns;
+        let now = of.now(self.now);
+        let since_mono_ns = now.mono_ns;
+        of.links[node].redial.dialled(now);
         let kill = of.links[node].abandoned;
         of.links[node].phase = Phase::Greeting { conn, since_mono_ns };
         tell!(self, "c{client} dials n{node}: connection {conn}");
@@ -101,7 +103,8 @@ impl World {
                     let now = self.clients[client].now(self.now);
                     let link = &mut self.clients[client].links[node];
                     link.abandoned = None;
-                    link.phase = Phase::Ready { conn, since_mono_ns: now.mono_ns };
+                    link.phase = Phase::Ready { conn };
+                    link.redial.is_up(now.mono_ns);
                     tell!(
                         self,
                         "c{client} is connected to n{node}, run {}, up for {} s, time {}",
@@ -119,6 +122,7 @@ impl World {
                         return self.fail("replies reach their requests", format!("{kind:?} answers {awaited:?}"));
                     }
                     tell!(self, "c{client} <- n{node} {kind:?}: {}", short(&reply));
+                    self.clients[client].links[node].redial.was_of_use();
                     if let Some((resource, token)) =
                         about.filter(|(_, token)| kind != RequestKind::Release && token.client == client)
                     {
