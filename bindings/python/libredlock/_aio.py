@@ -47,11 +47,10 @@ class AsyncClient:
         return self._loop
 
     def _turn(self) -> None:
-        try:
-            lib, pointer, events = native.lib, self._handle.pointer, self._events
-        except ClosedError:
-            # The loop had noticed the descriptor before it was closed; close() has told those who waited.
+        if self._loop is None:
+            # It was closed after the loop had seen the descriptor and before this was called.
             return
+        lib, pointer, events = native.lib, self._handle.pointer, self._events
         status = lib.redlock_process(pointer)
         if status != native.OK:
             self._fail(from_native(status, None))

@@ -127,6 +127,15 @@ def test_a_thousand_tasks_share_one_client(run, name):
     assert (most, turns) == (1, 1_000)
 
 
+def test_a_turn_that_comes_after_closing_does_nothing(run, name):
+    async def body(client):
+        assert await client.lock(name, ttl=1).acquire()
+        await client.close()
+        client._turn()
+
+    run(body)
+
+
 def test_a_client_stays_in_its_loop(urls, name):
     client = AsyncClient(urls)
 
