@@ -169,8 +169,15 @@ class Handle:
 class Client:
     """N independent Redis masters, seen as one place to take locks.
 
-    ``urls`` and ``options`` are those of redlock.h (``node_timeout_ms``, ``password``, ``tls_ca_file`` ...). All methods
-    may be called from any thread. After a fork the child's first use makes connections of its own.
+    All methods may be called from any thread. After a fork the child's first use makes connections of its own.
+
+    :param urls: 1 to 15 of ``redis://[user:password@]host[:port][/db]``, ``rediss://...``, ``unix:///path``. All clients
+        use the same list.
+    :param options: those of ``redlock_options_set_...`` in redlock.h, by their names without that, times in milliseconds
+        as they say: ``node_timeout_ms`` (100), ``connect_timeout_ms`` (500), ``password``, ``tls_ca_file`` ...
+    :raises ConfigError: a malformed URL. Nodes that cannot be reached are no error here: see :meth:`wait_ready`.
+    :raises InvalidError: no URLs, or an option out of its range.
+    :raises TypeError: there is no such option.
     """
 
     def __init__(self, urls: Sequence[str], **options: Any) -> None:
@@ -223,7 +230,12 @@ class Client:
         return decorate
 
     def wait_ready(self, timeout: Seconds = 5.0) -> None:
-        """Waits until a quorum of nodes is connected."""
+        """Waits until a quorum of nodes is connected.
+
+        :param timeout: seconds; 0 only looks.
+        :raises NoQuorumError: the time is over.
+        :raises ConfigError: too many nodes fail permanently for a quorum to be left.
+        """
         error = native.out()
         status = native.lib.redlock_wait_ready_cancellable(
             self._handle.pointer, milliseconds(timeout), None, byref(error)
@@ -232,7 +244,10 @@ class Client:
             raise from_native(status, error.value)
 
     def unlock(self, name: Name, token: Union[str, bytes]) -> None:
-        """Releases a lock by its token, also in another process than its holder's."""
+        """Releases a lock by its token, also in another process than its holder's.
+
+        :raises LockLostError: it was not this token's.
+        """
         key, mine, error = as_bytes(name), as_bytes(token), native.out()
         status = native.lib.redlock_unlock_token_bytes(
             self._handle.pointer, key, len(key), mine, len(mine), byref(error)
@@ -241,7 +256,11 @@ class Client:
             raise from_native(status, error.value)
 
     def extend(self, name: Name, token: Union[str, bytes], ttl: Seconds) -> None:
-        """Makes a lock last ``ttl`` from now on, by its token; it is never shortened."""
+        """Makes a lock last ``ttl`` from now on, by its token; it is never shortened.
+
+        :param ttl: seconds, at least a millisecond.
+        :raises LockLostError: it was not this token's.
+        """
         key, mine, error = as_bytes(name), as_bytes(token), native.out()
         status = native.lib.redlock_extend_token_bytes(
             self._handle.pointer, key, len(key), mine, len(mine), milliseconds(ttl), byref(error)
@@ -250,7 +269,10 @@ class Client:
             raise from_native(status, error.value)
 
     def inspect(self, name: Name) -> Inspection:
-        """Asks all nodes who holds a lock, and changes nothing."""
+        """Asks all nodes who holds a lock, and changes nothing.
+
+        :raises NoQuorumError: too few nodes answered.
+        """
         lib, key = native.lib, as_bytes(name)
         found, error = native.out(), native.out()
         status = lib.redlock_inspect_bytes(self._handle.pointer, key, len(key), byref(found), byref(error))
@@ -282,7 +304,8 @@ class Client:
             lib.redlock_inspection_free(found)
 
     def stats(self) -> Dict[str, int]:
-        """The counters of this client since it was made."""
+        """The counters of this client since it was made: attempts, acquired, contended, no_quorum, released, extended,
+        lost."""
         lib, copied, error = native.lib, native.out(), native.out()
         status = lib.redlock_stats(self._handle.pointer, byref(copied), byref(error))
         if status != native.OK:
@@ -339,6 +362,7 @@ class Lock:
         self._request = request
         self._ttl = ttl
         self._wait = wait
+        self._wait_ms = 0
         self._busy = threading.Lock()
         self._lease: Optional[Lease] = None
 
@@ -370,7 +394,10 @@ class Lock:
             while True:
                 begun = time.monotonic()
                 left = _SLICE if deadline is None else max(0.0, min(_SLICE, deadline - begun))
-                lib.redlock_request_set_wait_ms(self._request.pointer, round(left * 1000))
+                wait_ms = round(left * 1000)
+                if wait_ms != self._wait_ms:
+                    lib.redlock_request_set_wait_ms(self._request.pointer, wait_ms)
+                    self._wait_ms = wait_ms
                 pointer, error = native.out(), native.out()
                 try:
                     status = lib.redlock_lock_request(
@@ -405,7 +432,11 @@ class Lock:
             raise from_native(status, error.value)
 
     def extend(self, ttl: Optional[Seconds] = None) -> None:
-        """Makes the lock last ``ttl`` from now on (default: the TTL it was made with); it is never shortened."""
+        """Makes the lock last ``ttl`` from now on (default: the TTL it was made with); it is never shortened.
+
+        :param ttl: seconds, at least a millisecond.
+        :raises LockLostError: it is not ours any more. After any other failure it lasts for what ``remaining`` says.
+        """
         error = native.out()
         ttl_ms = milliseconds(self._ttl if ttl is None else ttl)
         status = native.lib.redlock_extend(self._held(), ttl_ms, byref(error))

@@ -156,6 +156,9 @@ def test_clients_of_redis_py_say_where_they_are_connected(urls, name):
     node = RedLockFactory([secured]).redis_nodes[0]
     assert node.url == "rediss://bob:p%40ss%2Fword@db.example:6380/2"
     assert "p%40ss" not in repr(node)
+    provider = redis.credentials.UsernamePasswordCredentialProvider("bob", "secret")
+    provided = redis.Redis(host="db.example", credential_provider=provider)
+    assert RedLockFactory([provided]).redis_nodes[0].url == "redis://bob:secret@db.example:6379/0"
     socket = redis.Redis(unix_socket_path="/run/my redis.sock", db=1)
     assert RedLockFactory([socket]).redis_nodes[0].url == "unix:///run/my%20redis.sock?db=1"
 

@@ -23,3 +23,9 @@ def test_no_example_is_left_out():
 def test_an_example_does_what_it_says(name):
     run = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=60)
     assert (run.stdout, run.stderr) == (OUTPUT[name], "")
+
+
+def test_the_benchmark_runs():
+    command = [sys.executable, str(EXAMPLES.parent / "benchmark.py"), "--only", "libredlock", "--rounds", "1", "--seconds", "0.1"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.stderr == "" and run.stdout.count("libredlock") == 2, run.stdout

@@ -11,7 +11,6 @@ from ..._client import Client
 _WITHOUT_MEANING = {
     "charset",
     "connection_class",
-    "credential_provider",
     "db_select",
     "decode_responses",
     "encoding",
@@ -57,6 +56,10 @@ class Node:
             given = dict(details)
         else:
             raise TypeError(f"connection details are mappings or clients of redis-py, not {type(details).__name__}")
+        provider = given.pop("credential_provider", None)
+        if provider is not None:
+            *username, password = provider.get_credentials()
+            given.update(username=username[0] if username else None, password=password)
         url = given.pop("url", None)
         self.options: Dict[str, Any] = {}
         parts: Dict[str, Any] = {}
