@@ -76,17 +76,6 @@ def test_a_thousand_tasks_take_turns_on_one_loop(urls, name):
     run(urls, body)
 
 
-def test_uvloop_runs_it_as_well(urls, name):
-    uvloop = __import__("uvloop")
-
-    async def work():
-        async with AsyncClient(urls, node_timeout_ms=2000) as client:
-            async with client.lock(name, ttl=10, wait=5) as held:
-                assert held.locked() and not await client.lock(name, ttl=10).acquire(wait=0)
-
-    uvloop.run(work())
-
-
 def test_closing_ends_what_waits(urls, name):
     async def main():
         client = AsyncClient(urls, node_timeout_ms=2000)

@@ -84,6 +84,7 @@ def test_loss_ends_the_body_and_its_cancellation_is_used_up(run, name, client):
                 async with lock:
                     client.unlock(name, lock.token)
                     await anyio.sleep(50)
+                    pytest.fail("the body went on")
             await anyio.sleep(0.01)
         assert told == [True] and not lock.locked()
         # It can be taken again.
