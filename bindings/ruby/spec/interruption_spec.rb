@@ -7,6 +7,14 @@ RSpec.describe "Interrupted waits" do
   let(:name) { fresh }
   let(:client) { connect(node_timeout: 60, stall_timeout: 60) }
 
+  # So that no lease is released because it became garbage.
+  around do |example|
+    GC.disable
+    example.run
+  ensure
+    GC.enable
+  end
+
   def waiter(&block)
     reached = Queue.new
     thread = Thread.new do

@@ -16,10 +16,10 @@ module Redlock
     CLOCK_DRIFT_FACTOR = 0.01
 
     class << self
-      # nil, :bypass (every lock is granted, no server is asked) or :fail (none is)
+      # @return [Symbol, nil] nil, :bypass (every lock is granted, no server is asked) or :fail (none is)
       attr_accessor :testing_mode
 
-      # A clock in milliseconds.
+      # @return [Proc] a monotonic clock in milliseconds
       def default_time_source
         proc { (Process.clock_gettime(Process::CLOCK_MONOTONIC) * 1000).to_i }
       end
@@ -28,13 +28,16 @@ module Redlock
     # This client's own mode; nil: that of the class.
     attr_writer :testing_mode
 
+    # @return [Symbol, nil] this client's mode, else that of the class
     def testing_mode
       @testing_mode || self.class.testing_mode
     end
 
     # @param servers [Array<String, Hash, Object>] URLs, hashes as for a Redis client, clients or pools of them
     # @param options [Hash] retry_count, retry_delay (ms, or a Proc of the attempt), retry_jitter (ms), redis_timeout
-    #   (seconds), time_source
+    #   (seconds), time_source (a Proc that returns milliseconds)
+    # @raise [ArgumentError] for what is not a server
+    # @raise [FFI::ConfigError] for a malformed URL
     def initialize(servers = DEFAULT_REDIS_URLS, options = {})
       @defaults = { retry_count: DEFAULT_RETRY_COUNT, retry_delay: DEFAULT_RETRY_DELAY, retry_jitter: DEFAULT_RETRY_JITTER }
                   .merge(options.slice(:retry_count, :retry_delay, :retry_jitter).compact)
@@ -44,10 +47,12 @@ module Redlock
                                 node_timeout: timeout, connect_timeout: [timeout, 0.5].max)
     end
 
-    # Takes a lock for +ttl+ milliseconds.
+    # Takes a lock for +ttl+ milliseconds, at most 1 + retry_count times.
     # @param options [Hash] retry_count, retry_delay, retry_jitter; extend: the Hash of a lock to be extended;
     #   extend_only_if_locked: not taken anew where it is over (also extend_only_if_life, extend_life)
-    # @return [Hash, false] with a block: whether the lock was taken
+    # @yieldparam lock_info [Hash, false] the block is run in both cases; the lock is released after it
+    # @return [Hash, false] :validity (ms), :resource and :value; with a block: whether the lock was taken
+    # @raise [LockAcquisitionError] where too few nodes answered
     def lock(resource, ttl, options = {})
       lock_info = obtain(resource, ttl, options)
       return lock_info unless block_given?
@@ -61,7 +66,8 @@ module Redlock
     end
 
     # Runs the block while the lock is held, and returns its value.
-    # @raise [LockError] where it is not acquired
+    # @raise [LockError] where others hold the lock
+    # @raise [LockAcquisitionError] where too few nodes answered
     def lock!(resource, ttl, options = {})
       raise "No block passed" unless block_given?
 
@@ -72,7 +78,9 @@ module Redlock
       end
     end
 
-    # Releases a lock as far as nodes can be reached.
+    # Releases a lock as far as nodes can be reached. It raises nothing where they cannot, or where the lock is over.
+    # @param lock_info [Hash] what {#lock} returned
+    # @return [void]
     def unlock(lock_info)
       @client.unlock_token(lock_info[:resource], lock_info[:value]) unless testing_mode == :bypass
     rescue FFI::Error
@@ -89,13 +97,13 @@ module Redlock
       remaining(resource) { true }
     end
 
-    # Whether anybody holds the lock.
+    # @return [Boolean] whether anybody holds the lock; false where too few nodes answered
     def locked?(resource)
       ttl = get_remaining_ttl_for_resource(resource)
       !ttl.nil? && ttl.positive?
     end
 
-    # Whether the lock of this Hash is still held.
+    # @return [Boolean] whether the lock of this Hash is still held; false where too few nodes answered
     def valid_lock?(lock_info)
       ttl = get_remaining_ttl_for_lock(lock_info)
       !ttl.nil? && ttl.positive?

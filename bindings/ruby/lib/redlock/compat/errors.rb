@@ -10,6 +10,7 @@ module Redlock
 
   # Too many nodes failed. +errors+ has one error for each of them.
   class LockAcquisitionError < LockError
+    # @return [Array<FFI::Error>]
     attr_reader :errors
 
     def initialize(resource, errors)

@@ -39,6 +39,9 @@ module Redlock
       # @return the block's value, else the {Lease}; nil where others hold the lock: the block is not run
       # @raise [LostError] at the end of the block where the lease was lost during it
       # @raise [NoQuorumError] where too few nodes answered
+      # @raise [ConfigError] where too many nodes fail permanently, by a wrong password for instance
+      # @raise [InvalidError, ArgumentError] for a value out of its range
+      # @raise [ClosedError] where the client was closed
       def lock(name, ttl: 10, wait: 5, **request, &block)
         obtain(name, ttl, wait, request, nil, &block)
       end
@@ -49,19 +52,24 @@ module Redlock
         obtain(name, ttl, wait, request, NotAcquiredError, &block)
       end
 
-      # {#lock} that makes one attempt.
+      # {#lock} that makes one attempt, and takes no +wait+.
+      # @return the block's value, else the {Lease}; nil where others hold the lock
+      # @raise [LostError, NoQuorumError] as {#lock}
       def try_lock(name, ttl: 10, **request, &block)
         lock(name, ttl: ttl, wait: 0, **request, &block)
       end
 
       # A lock that the thread (under a fiber scheduler: the fiber) which holds it may take again.
+      # @param ttl [Numeric] seconds, as all that {#lock} takes
       # @return [ReentrantLock]
       def reentrant(name, ttl: 10, wait: 5, **request)
         ReentrantLock.new(self, name, ttl: ttl, wait: wait, **request)
       end
 
       # Releases a lock by what its holder told of it.
+      # @param token [String] {Lease#token}
       # @raise [LostError] where it was not this token's
+      # @raise [UnknownError] where too few nodes confirmed it
       # @return [void]
       def unlock_token(name, token)
         name_and_token = [*Bytes.pair(name), *Bytes.pair(token)]
@@ -77,6 +85,7 @@ module Redlock
 
       # Asks all nodes who holds a lock. Never act on the answer in place of a lock.
       # @return [Inspection]
+      # @raise [NoQuorumError] where too few nodes answered
       def inspect_lock(name)
         pointer = handle.pointer
         bytes = Bytes.pair(name)
@@ -90,6 +99,7 @@ module Redlock
       end
 
       # @return [Boolean] whether anybody held the lock just now
+      # @raise [NoQuorumError] where too few nodes answered
       def locked?(name)
         inspect_lock(name).held?
       end

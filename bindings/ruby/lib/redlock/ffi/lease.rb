@@ -120,6 +120,7 @@ module Redlock
       end
 
       # Makes the lock last +ttl+ seconds from now on, where that is longer than what it has left.
+      # @param ttl [Numeric] seconds
       # @raise [LostError] where the lease has ended; after any other error it goes on for {#remaining} seconds
       # @return [self]
       def extend(ttl = @ttl)
