@@ -89,6 +89,16 @@ RSpec.describe "Fibers under a scheduler" do
     5.times { |index| expect_no_key("#{name}-#{index}") }
   end
 
+  it "release all the same where the release is stopped because nodes do not answer" do
+    patient = connect(node_timeout: 60, stall_timeout: 60)
+    async do |task|
+      lease = patient.lock(name, ttl: 600)
+      stopping(3) { expect { task.with_timeout(0.3) { lease.unlock } }.to raise_error(Async::TimeoutError) }
+      expect(lease).to be_released
+    end
+    expect_no_key(name)
+  end
+
   it "share a client with threads and with the schedulers of other threads" do
     count = 0
     mutex = Mutex.new

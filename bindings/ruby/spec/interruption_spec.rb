@@ -92,6 +92,59 @@ RSpec.describe "Interrupted waits" do
     expect_no_key(name)
   end
 
+  # The exception is there before the call begins, and is raised by what blocks first: the call of the C function.
+  def with_pending_exception(&block)
+    ready = false
+    thread = Thread.new do
+      Thread.current.report_on_exception = false
+      Thread.handle_interrupt(RuntimeError => :on_blocking) do
+        ready = true
+        nil until Thread.pending_interrupt?
+        block.call
+      end
+    end
+    Thread.pass until ready
+    thread.raise("pending")
+    expect { thread.join }.to raise_error("pending")
+  end
+
+  it "release all the same where the exception was pending before the release began" do
+    lease = client.lock(name, ttl: 600)
+    with_pending_exception { lease.unlock }
+    expect(lease).to be_released
+    expect_no_key(name)
+    expect { with_pending_exception { client.lock(name, ttl: 600) } }.not_to raise_error
+    expect_no_key(name)
+  end
+
+  it "release a block's lock where the exception arrives at its end" do
+    ready = false
+    thread = Thread.new do
+      Thread.current.report_on_exception = false
+      Thread.handle_interrupt(RuntimeError => :on_blocking) do
+        client.lock(name, ttl: 600) do
+          ready = true
+          nil until Thread.pending_interrupt?
+        end
+      end
+    end
+    Thread.pass until ready
+    thread.raise("at the end")
+    expect { thread.join }.to raise_error("at the end")
+    expect_no_key(name)
+  end
+
+  it "release all the same where the release is interrupted because nodes do not answer" do
+    lease = connect(node_timeout: 1).lock(name, ttl: 600)
+    # A release waits for its node timeout at most, and is not cut short.
+    taken = seconds do
+      stopping(3) { expect { Timeout.timeout(0.3) { lease.unlock } }.to raise_error(Timeout::Error) }
+    end
+    expect(taken).to be < 5
+    expect(lease).to be_released
+    expect_no_key(name)
+  end
+
   it "go on after a signal whose handler returns" do
     handled = Queue.new
     before = trap(:USR2) { handled << true }

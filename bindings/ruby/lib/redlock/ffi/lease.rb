@@ -135,10 +135,13 @@ module Redlock
       end
 
       # Releases the lock.
+      # Waits for the node_timeout of the client at most; an exception from another thread is raised after that.
       # @raise [LostError] where it was not ours until now: somebody else may have had it meanwhile
+      # @raise [NoQuorumError, UnknownError] where too few nodes confirmed it: the key goes as soon as they answer
       # @return [void]
       def unlock
         lease = pointer
+        # So an exception that is pending is raised when the release is on its way, and not before.
         Thread.handle_interrupt(Object => :on_blocking) do
           return if C.lease_state(lease) == C::LEASE_RELEASED
 
@@ -147,11 +150,8 @@ module Redlock
           else
             Handle.checked { |error| settled(C.unlock(lease, error), lease) }
           end
-          ended = true
-          nil
-        ensure
-          C.unlock_nowait(lease) unless ended
         end
+        nil
       end
 
       # Releases the lock and does not wait for the nodes.
