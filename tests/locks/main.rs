@@ -1,5 +1,6 @@
 //! Locks on real servers: what a caller of the Rust API sees, with faults and without.
 
+mod adversary;
 mod errors;
 mod event_loop;
 mod extension;

@@ -1,0 +1,203 @@
+//! Two of five nodes behave as badly as they can, differently on each connection: the others' locks are taken, extended and
+//! released all the same, by one holder at a time, and memory stays bounded.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::locking::*;
+use crate::support::{Cluster, resource};
+use redlock::engine::Redlock;
+
+const RUN: Duration = Duration::from_secs(8);
+
+/// A real server behind somebody who spoils what it says.
+struct Adversary {
+    port: u16,
+    connections: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    Honest,
+    /// One byte at a time.
+    Drips,
+    /// The end after so many bytes of the server's, in the middle of a frame or not.
+    Closes,
+    /// Takes nothing any more after so many bytes of the client's.
+    Deaf,
+    /// Everything twice.
+    Repeats,
+    /// Bytes that are no protocol.
+    Raves,
+    /// Invalidations that nobody asked for.
+    Floods,
+    /// Replies that come long after they are due.
+    Lags,
+}
+
+const MANNERS: [Manner; 8] = [
+    Manner::Honest,
+    Manner::Drips,
+    Manner::Closes,
+    Manner::Deaf,
+    Manner::Repeats,
+    Manner::Raves,
+    Manner::Floods,
+    Manner::Lags,
+];
+
+impl Adversary {
+    fn before(server_port: u16, seed: u64) -> Adversary {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let (connections, is_over) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (counted, ends) = (Arc::clone(&connections), Arc::clone(&is_over));
+        thread::spawn(move || {
+            let mut state = seed;
+            for client in listener.incoming() {
+                if ends.load(SeqCst) {
+                    return;
+                }
+                counted.fetch_add(1, SeqCst);
+                // Knuth's linear congruential generator.
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let manner = MANNERS[(state >> 33) as usize % MANNERS.len()];
+                let after = (state >> 40) as usize % 4_000;
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", server_port))) else {
+                    continue;
+                };
+                let ends = Arc::clone(&ends);
+                thread::spawn(move || misbehave(&client, &server, manner, after, &ends));
+            }
+        });
+        Adversary { port, connections, is_over }
+    }
+}
+
+impl Drop for Adversary {
+    fn drop(&mut self) {
+        self.is_over.store(true, SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// Both directions of one connection, until one side or the test ends.
+fn misbehave(client: &TcpStream, server: &TcpStream, manner: Manner, after: usize, is_over: &AtomicBool) {
+    for stream in [client, server] {
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(20)));
+        let _ = stream.set_write_timeout(Some(Duration::from_millis(200)));
+    }
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut heard = 0;
+            pass(client, server, is_over, |bytes, to| {
+                heard += bytes.len();
+                if matches!(manner, Manner::Deaf) && heard > after {
+                    thread::sleep(Duration::from_millis(500));
+                    return false;
+                }
+                to.write_all(bytes).is_ok()
+            });
+            let _ = server.shutdown(Shutdown::Both);
+        });
+        let mut said = 0;
+        pass(server, client, is_over, |bytes, to| {
+            said += bytes.len();
+            let is_time = said > after;
+            match manner {
+                Manner::Honest | Manner::Deaf => to.write_all(bytes).is_ok(),
+                Manner::Drips => bytes.iter().all(|byte| {
+                    thread::sleep(Duration::from_micros(200));
+                    to.write_all(&[*byte]).is_ok()
+                }),
+                Manner::Closes if is_time => {
+                    let _ = to.write_all(&bytes[..bytes.len() / 2]);
+                    false
+                }
+                Manner::Repeats if is_time => to.write_all(bytes).is_ok() && to.write_all(bytes).is_ok(),
+                Manner::Raves if is_time => to.write_all(b"\xff\xfe*9999999\r\n$-7\r\n").is_ok(),
+                Manner::Floods if is_time => {
+                    let push = b">2\r\n$10\r\ninvalidate\r\n*1\r\n$7\r\nnothing\r\n".repeat(2_000);
+                    (0..20).all(|_| to.write_all(&push).is_ok()) && to.write_all(bytes).is_ok()
+                }
+                Manner::Lags => {
+                    thread::sleep(Duration::from_millis(30));
+                    to.write_all(bytes).is_ok()
+                }
+                Manner::Closes | Manner::Repeats | Manner::Raves | Manner::Floods => to.write_all(bytes).is_ok(),
+            }
+        });
+        let _ = client.shutdown(Shutdown::Both);
+    });
+}
+
+fn pass(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    is_over: &AtomicBool,
+    mut treat: impl FnMut(&[u8], &mut &TcpStream) -> bool,
+) {
+    let mut buffer = [0; 4_096];
+    while !is_over.load(SeqCst) {
+        match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(count) => {
+                if !treat(&buffer[..count], &mut to) {
+                    return;
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Resident memory in bytes.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").expect("procfs");
+    status.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of pages") * 4_096
+}
+
+#[test]
+fn a_minority_that_behaves_as_badly_as_it_can_costs_the_others_nothing() {
+    let cluster = Cluster::start(5);
+    let adversaries: Vec<Adversary> =
+        (0..2).map(|node| Adversary::before(cluster[node].port(), 7 + node as u64)).collect();
+    let bad = adversaries.iter().map(|adversary| format!("redis://127.0.0.1:{}", adversary.port));
+    let urls: Vec<String> = bad.chain((2..5).map(|node| cluster[node].url())).collect();
+    let handles: Vec<Redlock> =
+        (0..3).map(|_| Redlock::new(&urls, &short_options(100, 1_000)).expect("valid options")).collect();
+    let (name, inside, before) = (resource("spoiled"), Mutex::new(0), resident());
+    let begun = Instant::now();
+    let turns: Vec<u32> = thread::scope(|scope| {
+        let work = |handle: &Redlock| {
+            let mut turns = 0;
+            while begun.elapsed() < RUN {
+                let lease = handle.lock(&request(&name, 20_000)).unwrap_or_else(|error| panic!("{error}"));
+                *inside.try_lock().expect("one holder at a time") += 1;
+                if turns % 3 == 0 {
+                    lease.extend(TTL_MS).unwrap_or_else(|error| panic!("{error}"));
+                }
+                lease.unlock().unwrap_or_else(|error| panic!("{error}"));
+                turns += 1;
+            }
+            turns
+        };
+        let threads: Vec<_> = handles.iter().map(|handle| scope.spawn(move || work(handle))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    assert!(turns.iter().all(|&turns| turns > 20), "{turns:?} turns");
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 256 << 20, "{grown} bytes more");
+    for adversary in &adversaries {
+        // It was met again and again.
+        let dials = adversary.connections.load(SeqCst);
+        assert!(dials > 10, "{dials} dials");
+    }
+    println!("{turns:?} turns, {grown} bytes more");
+}
