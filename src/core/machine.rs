@@ -29,6 +29,10 @@ use super::timers::{Sleeper, Timers};
 /// Steps of lease time that timers need not follow: the clocks are corrected by less all the time.
 const LEAP_NS: u64 = NS_PER_MS;
 
+/// A clock that is set ahead by a little again and again is followed no more often than this: each time all leases are
+/// looked at. Whether one is held is asked of lease time itself, so only what is told of its end may be so late.
+const LEAP_PAUSE_NS: u64 = 10 * NS_PER_MS;
+
 /// What a step of the machine is given: the time, and randomness.
 pub struct Context<'a> {
     /// Both clocks, read just before this step.
@@ -60,6 +64,8 @@ pub struct Machine {
     pub(super) out: VecDeque<Output>,
     /// How far lease time was ahead of the wait clock when the timers of the leases were set.
     pub(super) lease_ahead_ns: u64,
+    /// When that was noticed last, on the wait clock.
+    pub(super) leapt_mono_ns: u64,
 }
 
 impl Machine {
@@ -82,6 +88,7 @@ impl Machine {
             reuses_tokens: false,
             out: VecDeque::new(),
             lease_ahead_ns: 0,
+            leapt_mono_ns: 0,
         }
     }
 
@@ -457,12 +464,15 @@ impl Machine {
     }
 
     fn has_lease_time_leapt(&self, now: Now) -> bool {
-        now.lease_ns.saturating_sub(now.mono_ns) > self.lease_ahead_ns.saturating_add(LEAP_NS)
+        let leap_ns = now.lease_ns.saturating_sub(now.mono_ns).saturating_sub(self.lease_ahead_ns);
+        let is_time = now.mono_ns >= self.leapt_mono_ns.saturating_add(LEAP_PAUSE_NS);
+        leap_ns > LEAP_PAUSE_NS || leap_ns > LEAP_NS && is_time
     }
 
     fn tick(&mut self, cx: &mut Context<'_>) {
         if self.has_lease_time_leapt(cx.now) {
             self.lease_ahead_ns = cx.now.lease_ns.saturating_sub(cx.now.mono_ns);
+            self.leapt_mono_ns = cx.now.mono_ns;
             let leases: Vec<LeaseKey> = self.leases.keys().collect();
             for lease in leases {
                 self.publish(cx.now, lease);

@@ -60,6 +60,8 @@ pub enum Mutant {
     FirstNodeAlone,
     /// A key that has ended on one node and has changed on another are looked at apart.
     EndAndChangeApart,
+    /// A server that hides who it is, or hid it before, is another.
+    HiddenIsAnother,
     /// A change of a key means that it is free.
     ChangeIsFree,
     /// Releases that found a connection full are not sent when there is room.
@@ -101,7 +103,7 @@ pub enum Mutant {
 }
 
 /// All of them.
-pub const ALL: [Mutant; 46] = [
+pub const ALL: [Mutant; 47] = [
     Mutant::QuorumMinusOne,
     Mutant::EvenQuorum,
     Mutant::ValidFromAnswer,
@@ -129,6 +131,7 @@ pub const ALL: [Mutant; 46] = [
     Mutant::PushAlone,
     Mutant::FirstNodeAlone,
     Mutant::EndAndChangeApart,
+    Mutant::HiddenIsAnother,
     Mutant::ChangeIsFree,
     Mutant::RoomNotUsed,
     Mutant::LateLosesPlace,

@@ -4,6 +4,7 @@ use super::config::{Config, RestartGuard};
 use super::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
 use super::request::{Bytes, Fault, FaultKind, Push, Reply, Request, ServerInfo};
 use super::scripted::{EPOCH_US, Scripted};
+use super::time::NS_PER_MS;
 
 const TTL_MS: u64 = 10_000;
 
@@ -276,4 +277,27 @@ fn a_callers_token_is_used_again_once_its_lost_connection_was_closed_at_the_serv
         script.pass_ms(400);
         assert!(script.asked[0].iter().any(|request| is_set(Some(request))));
     }
+}
+
+#[test]
+fn a_clock_that_is_set_ahead_a_little_at_a_time_does_not_have_all_leases_told_each_time() {
+    let mut script = Scripted::connected(Config::new(1));
+    script.lock(10_000);
+    script.reply(0, Reply::Done);
+    let told = script.views.len();
+    // Twice as fast for a second, looked at each millisecond.
+    for _ in 0..1_000 {
+        script.now.lease_ns += 2 * NS_PER_MS;
+        script.now.mono_ns += NS_PER_MS;
+        if script.machine.is_due(script.now) {
+            script.handle(Input::Tick);
+        }
+    }
+    let more = script.views.len() - told;
+    assert!((5..=101).contains(&more), "{more} times");
+    // A real step is followed at once.
+    script.now.lease_ns += 10_000 * NS_PER_MS;
+    assert!(script.machine.is_due(script.now));
+    script.handle(Input::Tick);
+    assert_eq!(script.views.last().map(|(_, view)| view.state), Some(LeaseState::Lost));
 }

@@ -24,11 +24,12 @@ impl Hash for Machine {
             reuses_tokens,
             out,
             lease_ahead_ns,
+            leapt_mono_ns,
         } = self;
         (ops.len(), leases.len()).hash(state);
         ops.iter().for_each(|op| op.hash(state));
         leases.iter().for_each(|lease| lease.hash(state));
         (nodes, resources, timers, runnable, extended_alone, out).hash(state);
-        (highest_fence, largest_ttl_ms, reuses_tokens, lease_ahead_ns).hash(state);
+        (highest_fence, largest_ttl_ms, reuses_tokens, lease_ahead_ns, leapt_mono_ns).hash(state);
     }
 }

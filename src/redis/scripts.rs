@@ -27,9 +27,9 @@ pub const EXTEND: &str = "if redis.call('GET',KEYS[1])~=ARGV[1] then return 0 en
 pub const SET_FENCED: &str = "local c=redis.call('GET',KEYS[2]) \
      local t=redis.call('TIME') t=t[1]*1000000+t[2] \
      local n=c and string.match(c,'^%d+$') and tonumber(c) \
-     local l=n and n>tonumber(ARGV[5]) and redis.call('PTTL',KEYS[2]) or 0 \
+     local l=n and n>tonumber(ARGV[5]) and redis.call('PTTL',KEYS[2]) or -1 \
      if not redis.call('SET',KEYS[1],ARGV[1],'NX','PX',ARGV[2]) then return false end \
-     if l<1 then l=ARGV[4] end \
+     if l<0 then l=ARGV[4] elseif l<1 then l=1 end \
      c=string.format('%.0f',math.max(n and n+1 or t,tonumber(ARGV[3]))) \
      redis.call('SET',KEYS[2],c,'PX',l) \
      return c..' '..string.format('%.0f',t)";

@@ -150,7 +150,8 @@ impl World {
     /// A client learns which process answers at a node.
     fn meet(&mut self, client: usize, node: usize, run_id: &str) {
         let known = self.clients[client].met[node].replace(run_id.to_owned());
-        if known.is_some_and(|known| known != run_id) {
+        // One that hides who it is is not told from itself.
+        if known.is_some_and(|known| known != run_id && !known.is_empty() && !run_id.is_empty()) {
             self.clients[client].successors |= 1 << node;
             self.hear_of_loss(client, node);
         }

@@ -138,6 +138,8 @@ pub struct Knobs {
     pub is_peaceful: bool,
     /// Resources, as bits, that strangers hold, by node; never on so many that a quorum is not free.
     pub strangers: Vec<u8>,
+    /// Once in so many handshakes a server says nothing of itself (BUSY, or an ACL); 0: never.
+    pub hides_one_in: u64,
     /// CLIENT KILL is permitted by the servers' ACLs.
     pub can_kill: bool,
 }
@@ -181,6 +183,8 @@ impl Knobs {
         let worker_max = if client_count > 3 { 1 } else { 3 };
         let late_one_in = if guarding == Guarding::Strict { 2 } else { 6 };
         let stormy_ns = rng.spread(200, 2_000) * NS_PER_MS;
+        // The guard cannot see through it, nor can a connection be closed at a server that is not recognised.
+        let hides_one_in = if guarding == Guarding::Partly && !is_peaceful { rng.pick(&[0, 0, 0, 2]) } else { 0 };
         Knobs {
             mode,
             guarding,
@@ -217,7 +221,8 @@ impl Knobs {
             fault_ns: [timeout_ms * NS_PER_MS / 2, rng.pick(&[timeout_ms * 2, ttl_ms, 2 * ttl_ms]) * NS_PER_MS],
             is_peaceful,
             strangers: strangers(rng, node_count, is_peaceful),
-            can_kill: !rng.one_in(4),
+            hides_one_in,
+            can_kill: hides_one_in == 0 && !rng.one_in(4),
         }
     }
 }

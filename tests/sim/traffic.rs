@@ -93,6 +93,10 @@ impl World {
                     self.conns[killed].forget_at_server();
                 }
                 let info = ServerInfo { is_previous_closed: killed.is_some(), ..self.nodes[node].info(self.now) };
+                let info = match self.rng.one_in(self.knobs.hides_one_in) {
+                    true => ServerInfo { can_track: info.can_track, ..ServerInfo::default() },
+                    false => info,
+                };
                 self.answer(conn, Message::Welcome(Box::new(info)));
             }
             Item::Goodbye => self.conns[conn].forget_at_server(),
