@@ -185,11 +185,21 @@ impl Machine {
         }
         let key = lock.params.key.clone();
         lock.watch.free_at_mono_ns[node] = None;
+        let mut is_asked = true;
         if self.nodes[node].tracks {
             lock.watch.armed.insert(node);
-            self.ask(cx.now, node, Request::Track, ReplyTo::Tracking);
+            is_asked = self.ask(cx.now, node, Request::Track, ReplyTo::Tracking).is_none();
         }
-        self.ask(cx.now, node, Request::Remaining { key }, ReplyTo::Question(op));
+        is_asked &= self.ask(cx.now, node, Request::Remaining { key }, ReplyTo::Question(op)).is_none();
+        if !is_asked {
+            // There was no room on the connection: nothing is known of this node, and nothing will be announced.
+            let guarded_until = self.guarded_until(cx.now, node);
+            let retry_at = cx.now.mono_after_ms(self.config.retry_delay_ms);
+            if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
+                lock.watch.armed.remove(node);
+                lock.watch.free_at_mono_ns[node] = guarded_until.max(Some(retry_at));
+            }
+        }
     }
 
     /// A node said how long the key has left there. One that will not announce its end is tried again after the

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::core::operation::{Input, LeaseKey, LeaseState, LeaseView, Operation};
+use crate::core::operation::{LeaseKey, LeaseState, LeaseView, Operation};
 use crate::core::report::Status;
 use crate::core::request::Bytes;
 use crate::core::time::NS_PER_MS;
@@ -209,7 +209,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.shared.tell(Input::Forget { lease: self.key });
+        self.shared.forget(self.key);
     }
 }
 

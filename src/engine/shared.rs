@@ -178,12 +178,16 @@ impl Shared {
         }
     }
 
-    /// Gives the machine an input that ends nothing and waits for nothing. A handle that is gone needs it no more.
-    pub(crate) fn tell(&self, input: Input) {
-        if let Ok(mut state) = self.enter() {
-            let now = self.clock.now();
-            state.handle(now, input);
-            self.leave(state);
+    /// The caller gave the lease back. A handle that is gone needs to know it no more. What was submitted to the event
+    /// loop goes on waiting for its turn: many leases may be given back in between.
+    pub(crate) fn forget(&self, lease: LeaseKey) {
+        if let Ok(mut state) = self.enter_quietly() {
+            let (now, had_outgoing) = (self.clock.now(), state.has_outgoing());
+            state.handle(now, Input::Forget { lease });
+            if !had_outgoing {
+                state.flush(now);
+            }
+            self.leave_unsent(state);
         }
     }
 

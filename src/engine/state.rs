@@ -369,6 +369,11 @@ impl State {
         }
     }
 
+    /// Whether something waits for a flush.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.links.iter().any(Link::has_outgoing)
+    }
+
     /// Hands what is queued to the kernel.
     pub(crate) fn flush(&mut self, now: Now) {
         for node in 0..self.links.len() {

@@ -150,6 +150,10 @@ impl World {
     /// A client learns which process answers at a node.
     fn meet(&mut self, client: usize, node: usize, run_id: &str) {
         let known = self.clients[client].met[node].replace(run_id.to_owned());
+        if run_id.is_empty() {
+            // The guard cannot know of restarts that nobody tells.
+            self.clients[client].successors &= !(1 << node);
+        }
         // One that hides who it is is not told from itself.
         if known.is_some_and(|known| known != run_id && !known.is_empty() && !run_id.is_empty()) {
             self.clients[client].successors |= 1 << node;
