@@ -477,6 +477,11 @@ class Lock:
         if not self.locked():
             raise LockLostError(f"the lock {self.name!r} is lost")
 
+    @property
+    def lost(self) -> Lost:
+        """The loss of the lock, as an event: ``lock.lost.wait(timeout)``, ``lock.lost.is_set()``."""
+        return Lost(self)
+
     def wait_lost(self, timeout: Optional[Seconds] = None) -> bool:
         """Waits until the lock is lost, at most ``timeout`` seconds. True if it is."""
         deadline = None if timeout is None else time.monotonic() + milliseconds(timeout) / 1000
@@ -510,6 +515,24 @@ class Lock:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a lock is held by this process: pass its name and token on")
+
+
+class Lost:
+    """When a lock is lost, with the interface of :class:`threading.Event` as far as it is for those who wait."""
+
+    def __init__(self, lock: Lock) -> None:
+        self._lock = lock
+
+    def is_set(self) -> bool:
+        """Whether the lock is not held by its object now."""
+        return not self._lock.locked()
+
+    def wait(self, timeout: Optional[Seconds] = None) -> bool:
+        """Waits until the lock is lost, at most ``timeout`` seconds; None: without limit. True if it is.
+
+        :raises LockLostError: it is not held at all.
+        """
+        return self._lock.wait_lost(timeout)
 
 
 class RLock:

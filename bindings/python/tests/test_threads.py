@@ -196,6 +196,16 @@ def test_a_forked_child_has_connections_of_its_own_and_leaves_the_lock_alone(cli
     lock.release()
 
 
+def test_the_loss_is_an_event(client, name):
+    with client.lock(name, ttl=30, auto_extend=True) as lock:
+        assert not lock.lost.is_set() and not lock.lost.wait(timeout=0.1)
+        threading.Timer(0.2, client.unlock, (name, lock.token)).start()
+        assert lock.lost.wait(timeout=20) and lock.lost.is_set()
+        with pytest.raises(LockLostError):
+            lock.release()
+        assert lock.acquire(timeout=10)
+
+
 def test_ctrl_c_ends_a_wait_and_leaves_nothing_behind(client, urls, name):
     # Whoever runs the tests in the background may have told its children to ignore it.
     code = f"""
