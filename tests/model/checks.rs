@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use redlock::core::census::Census;
+use redlock::core::machine::census::Census;
 
 use crate::client::{Claim, named, owner};
 use crate::world::{CLIENTS, NODES, Wire, World};

@@ -12,6 +12,9 @@ const ROOMS: [(&str, &[&str]); 5] = [
     ("ffi", &["core", "engine"]),
 ];
 
+/// The floors of `src/core`, the files beside them being the lowest; none uses a floor above it.
+const FLOORS_OF_CORE: [(&str, &[&str]); 2] = [("core/state", &["core::machine"]), ("core/machine", &[])];
+
 /// What would let the core see a clock, the network, another thread, the file system or chance.
 const FORBIDDEN_IN_CORE: [&str; 12] = [
     "Instant",
@@ -68,6 +71,19 @@ fn every_room_uses_only_the_rooms_below_it() {
         let wrong = wrong_lines(room, |code| paths.iter().any(|path| code.contains(path.as_str())));
         assert!(wrong.is_empty(), "{room} may use {may_use:?} only:\n{}", wrong.join("\n"));
     }
+}
+
+#[test]
+fn the_core_has_three_floors_and_no_arrow_goes_up() {
+    for (floor, above) in FLOORS_OF_CORE {
+        let wrong = wrong_lines(floor, |code| above.iter().any(|path| code.contains(path)));
+        assert!(wrong.is_empty(), "{floor} may not use {above:?}:\n{}", wrong.join("\n"));
+    }
+    let is_rule = |line: &String| !line.contains("/core/state/") && !line.contains("/core/machine/");
+    let uses_a_floor =
+        |code: &str| ["core::state", "core::machine", "super::state"].iter().any(|path| code.contains(path));
+    let wrong: Vec<String> = wrong_lines("core", uses_a_floor).into_iter().filter(is_rule).collect();
+    assert!(wrong.is_empty(), "rules use no floor above them:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What must hold at every step, whatever goes wrong.
 
-use redlock::core::census::Census;
 use redlock::core::config::RestartGuard;
+use redlock::core::machine::census::Census;
 use redlock::core::operation::{Completion, LeaseKey, LeaseState, LeaseView};
 use redlock::core::quorum::quorum;
 use redlock::core::report::{Failure, NodeReport, Outcome, Status};

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
-use super::operation::{LeaseKey, OpKey};
-use super::request::Bytes;
+use crate::core::operation::{LeaseKey, OpKey};
+use crate::core::request::Bytes;
 
 #[derive(Debug, Clone, Default, Hash)]
 struct Resource {

@@ -1,11 +1,10 @@
 //! More than may wait for a connection that is being made.
 
-use super::config::Config;
-use super::config::Limits;
-use super::operation::{Input, OpKey, Operation};
-use super::report::{Outcome, Status};
-use super::request::{Bytes, FaultKind, Reply, Request};
 use super::scripted::Scripted;
+use crate::core::config::{Config, Limits};
+use crate::core::operation::{Input, OpKey, Operation};
+use crate::core::report::{Outcome, Status};
+use crate::core::request::{Bytes, FaultKind, Reply, Request};
 
 /// One request.
 fn ask(script: &mut Scripted) -> OpKey {

@@ -3,12 +3,12 @@
 use slotmap::SlotMap;
 
 use super::lease::Lease;
-use super::operation::{LeaseKey, LockParams, NodeView};
-use super::report::{NodeReport, Outcome};
-use super::request::{MAX_NODES, NodeId};
 use super::round::Round;
-use super::time::Now;
-use super::wait::Watch;
+use super::watch::Watch;
+use crate::core::operation::{LeaseKey, LockParams, NodeView};
+use crate::core::report::{NodeReport, Outcome};
+use crate::core::request::{MAX_NODES, NodeId};
+use crate::core::time::Now;
 
 /// An operation under way.
 #[derive(Debug, Clone, Hash)]
@@ -63,8 +63,6 @@ pub struct LockOp {
     pub was_cut_off: bool,
     /// What it believes about the nodes.
     pub watch: Watch,
-    /// When it wants to be woken.
-    pub wake_at: Option<u64>,
     /// The votes of the last failed attempt.
     pub last_votes: Round,
     /// How long the holder has left at each node, in milliseconds, as far as known.
@@ -115,8 +113,6 @@ pub struct InspectOp {
 /// A wait for the connections.
 #[derive(Debug, Clone, Hash)]
 pub struct ReadyOp {
-    /// When it gives up.
-    pub wake_at: Option<u64>,
     /// That moment has come.
     pub is_due: bool,
 }
@@ -126,36 +122,17 @@ pub struct ReadyOp {
 pub struct WaitLostOp {
     /// Which.
     pub lease: LeaseKey,
-    /// When it gives up.
-    pub wake_at: Option<u64>,
     /// That moment has come.
     pub is_due: bool,
 }
 
 impl Op {
-    /// Where it remembers when it wants to be woken.
-    pub fn wake_at(&mut self) -> Option<&mut Option<u64>> {
-        match self {
-            Op::Lock(lock) => Some(&mut lock.wake_at),
-            Op::Ready(ready) => Some(&mut ready.wake_at),
-            Op::WaitLost(wait) => Some(&mut wait.wake_at),
-            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => None,
-        }
-    }
-
     /// The wake-up came.
     pub fn woken(&mut self) {
         match self {
-            Op::Lock(lock) => lock.wake_at = None,
-            Op::Ready(ready) => {
-                ready.wake_at = None;
-                ready.is_due = true;
-            }
-            Op::WaitLost(wait) => {
-                wait.wake_at = None;
-                wait.is_due = true;
-            }
-            Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => {}
+            Op::Ready(ready) => ready.is_due = true,
+            Op::WaitLost(wait) => wait.is_due = true,
+            Op::Lock(_) | Op::Unlock(_) | Op::Extend(_) | Op::Inspect(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! How much a machine remembers: what tests count to see that nothing is kept for ever.
 
-use super::machine::Machine;
+use super::Machine;
 
 /// Numbers of things remembered. All are zero at rest: no operation under way, every lease given back, every release
 /// confirmed.

@@ -1,14 +1,14 @@
 //! The loss of a lease, and who is told: the local deadline, definite answers, and pushes about the holder's own keys.
 
-use super::lease::{Lease, Stage};
-use super::machine::{Context, Machine};
-use super::node::ReplyTo;
-use super::operation::{Completion, LeaseKey, LeaseState, OpKey, Output};
-use super::ops::{Op, WaitLostOp};
-use super::report::{Failure, Status};
-use super::request::{Bytes, NodeId, Reply, Request};
-use super::time::Now;
-use super::timers::Sleeper;
+use super::{Context, Machine};
+use crate::core::operation::{Completion, LeaseKey, LeaseState, OpKey, Output};
+use crate::core::report::{Failure, Status};
+use crate::core::request::{Bytes, NodeId, Reply, Request};
+use crate::core::state::lease::{Lease, Stage};
+use crate::core::state::node::ReplyTo;
+use crate::core::state::ops::{Op, WaitLostOp};
+use crate::core::state::timers::Sleeper;
+use crate::core::time::Now;
 
 /// A lease of the event loop is watched once it has been held for this share of its ttl, within these bounds.
 const ARMING_SHARE: u64 = 40;
@@ -23,16 +23,12 @@ impl Machine {
         lease_key: LeaseKey,
         wait_ms: Option<u64>,
     ) -> OpKey {
-        let op = self.ops.insert(Op::WaitLost(WaitLostOp { lease: lease_key, wake_at: None, is_due: false }));
+        let op = self.ops.insert(Op::WaitLost(WaitLostOp { lease: lease_key, is_due: wait_ms == Some(0) }));
+        self.timers.set(Sleeper::Op(op), wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms)));
         if let Some(lease) = self.leases.get_mut(lease_key) {
             lease.loss_waiters.push(op);
         }
         self.watch_lease(cx, lease_key);
-        if let Some(Op::WaitLost(wait)) = self.ops.get_mut(op) {
-            wait.is_due = wait_ms == Some(0);
-            let due = wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms));
-            self.timers.set(Sleeper::Op(op), &mut wait.wake_at, due);
-        }
         self.runnable.push_back(op);
         op
     }

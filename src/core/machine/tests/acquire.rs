@@ -1,9 +1,10 @@
 //! Attempts whose connections end under them.
 
-use super::config::Config;
-use super::report::Status;
-use super::request::{Reply, Request};
 use super::scripted::Scripted;
+use crate::core::config::Config;
+use crate::core::operation::OpKey;
+use crate::core::report::Status;
+use crate::core::request::{Reply, Request};
 
 const TTL_MS: u64 = 10_000;
 
@@ -19,7 +20,7 @@ fn token(request: &Request) -> &[u8] {
 }
 
 /// Three nodes, asked for a lock that is not waited for; the connections to these have ended since.
-fn cut_off(nodes: &[usize]) -> (Scripted, super::operation::OpKey, Vec<u8>) {
+fn cut_off(nodes: &[usize]) -> (Scripted, OpKey, Vec<u8>) {
     let mut script = Scripted::connected(Config { wake: false, ..Config::new(3) });
     let op = script.lock(TTL_MS);
     let first = token(&script.asked[0][0]).to_vec();

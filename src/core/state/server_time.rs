@@ -3,9 +3,7 @@
 //! On the wait clock and not in lease time, which jumps forward with our wall clock: only some of the readings are
 //! from before such a jump, and the nodes would seem to disagree.
 
-use super::machine::Machine;
-use super::request::NodeId;
-use super::time::Now;
+use crate::core::time::Now;
 
 /// A reading of one node's clock.
 #[derive(Debug, Clone, Copy, Default, Hash)]
@@ -28,20 +26,5 @@ impl ServerTime {
     pub fn at(self, now: Now) -> Option<u64> {
         let passed_us = now.mono_ns.saturating_sub(self.read_mono_ns) / 1_000;
         (self.time_us != 0).then(|| self.time_us.saturating_add(passed_us))
-    }
-}
-
-impl Machine {
-    /// The median of the nodes' clocks, of two in the middle the earlier: a clock that is ahead never decides. `None`
-    /// while fewer than a quorum are known: a minority could all be wrong.
-    pub(super) fn median_time_us(&self, now: Now) -> Option<u64> {
-        let mut times: Vec<u64> = self.nodes.iter().filter_map(|node| node.time.at(now)).collect();
-        times.sort_unstable();
-        (times.len() >= self.quorum).then(|| times[(times.len() - 1) / 2])
-    }
-
-    /// What time it is at this node.
-    pub(super) fn node_time_us(&self, node: NodeId, now: Now) -> Option<u64> {
-        self.nodes[node].time.at(now)
     }
 }

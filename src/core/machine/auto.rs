@@ -1,43 +1,14 @@
 //! Automatic extension: at a third of the validity, again and again, until the lease is over or held for long enough.
 
-use super::lease::{Lease, Stage};
-use super::machine::{Context, Machine};
-use super::operation::{LeaseKey, LeaseState, OpKey, Output};
-use super::report::Failure;
-use super::time::{NS_PER_MS, Now};
-use super::timers::Sleeper;
+use super::{Context, Machine};
+use crate::core::operation::{LeaseKey, LeaseState, Output};
+use crate::core::report::Failure;
+use crate::core::state::lease::{Lease, Stage};
+use crate::core::state::timers::Sleeper;
+use crate::core::time::{NS_PER_MS, Now};
 
 /// Extensions of one lease are at least this far apart.
 const EXTENSION_PAUSE_MIN_NS: u64 = 10 * NS_PER_MS;
-
-/// A lease that extends itself.
-#[derive(Debug, Clone, Hash)]
-pub struct Auto {
-    /// Life asked for each time.
-    pub ttl_ms: u64,
-    /// No extension reaches beyond this moment of the wait clock.
-    pub hold_until_mono_ns: Option<u64>,
-    /// When the next extension is due, on the wait clock.
-    pub next_mono_ns: u64,
-    /// The extension under way.
-    pub op: Option<OpKey>,
-}
-
-impl Auto {
-    /// For a lease acquired now.
-    #[must_use]
-    pub fn new(ttl_ms: u64, max_hold_ms: Option<u64>, now: Now) -> Auto {
-        let hold_until_mono_ns = max_hold_ms.map(|max_hold_ms| now.mono_after_ms(max_hold_ms));
-        Auto { ttl_ms, hold_until_mono_ns, next_mono_ns: u64::MAX, op: None }
-    }
-
-    /// The life to ask for now: the ttl, but not beyond the longest hold. `None`: that is reached.
-    fn ttl_now_ms(&self, now: Now) -> Option<u64> {
-        let left_ns = self.hold_until_mono_ns.map_or(u64::MAX, |until| until.saturating_sub(now.mono_ns));
-        let ttl_ms = self.ttl_ms.min(left_ns / NS_PER_MS);
-        (ttl_ms > 0).then_some(ttl_ms)
-    }
-}
 
 impl Machine {
     /// Whether there are leases that must be minded although nobody waits for anything.
@@ -64,14 +35,13 @@ impl Machine {
         let quorum = self.quorum;
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
         let due = if lease.stage == Stage::Acquired(LeaseState::Held) { lease.next_event(quorum, now) } else { None };
-        self.timers.set(Sleeper::Lease(lease_key), &mut lease.wake_at, due);
+        self.timers.set(Sleeper::Lease(lease_key), due);
     }
 
     /// The lease's timer fired.
     pub(super) fn lease_woken(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
         let quorum = self.quorum;
         let Some(lease) = self.leases.get_mut(lease_key) else { return };
-        lease.wake_at = None;
         let is_extension_due = lease.is_held(quorum, cx.now)
             && lease.auto.as_ref().is_some_and(|auto| auto.op.is_none() && auto.next_mono_ns <= cx.now.mono_ns);
         if is_extension_due {
@@ -111,17 +81,5 @@ impl Machine {
         }
         self.emit(Output::Extended { lease: lease_key, result });
         self.plan_extension(now, lease_key);
-    }
-}
-
-impl Lease {
-    /// When something is to be done about it, on the wait clock.
-    fn next_event(&self, quorum: usize, now: Now) -> Option<u64> {
-        let end = now.mono_at_lease(self.valid_until_ns(quorum));
-        match &self.auto {
-            Some(auto) if auto.op.is_none() => Some(auto.next_mono_ns.min(end)),
-            Some(_) => Some(end),
-            None => self.is_watched.then_some(self.arm_at_mono_ns.map_or(end, |arm_at| arm_at.min(end))),
-        }
     }
 }

@@ -1,16 +1,16 @@
 //! Release: compare-and-delete on every node that may hold the key; done at a quorum of deletions.
 
-use super::lease::Stage;
-use super::machine::{Context, Machine};
-use super::mutant::{self, Mutant};
-use super::node::PendingRelease;
-use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
-use super::ops::Op;
-use super::report::{Failure, Outcome, Status};
-use super::request::{Bytes, NodeId, Reply};
-use super::round::{Answer, Round};
-use super::timers::Sleeper;
-use super::validity::upper_bound;
+use super::{Context, Machine};
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{Completion, LeaseKey, LeaseState, OpKey};
+use crate::core::report::{Failure, Outcome, Status};
+use crate::core::request::{Bytes, NodeId, Reply};
+use crate::core::state::lease::Stage;
+use crate::core::state::node::PendingRelease;
+use crate::core::state::ops::Op;
+use crate::core::state::round::{Answer, Round};
+use crate::core::state::timers::Sleeper;
+use crate::core::validity::upper_bound;
 
 /// How long the release of a lock by token is owed to an unreachable node, where no `max_ttl` was agreed on: nobody
 /// told us how long its key lives.
@@ -114,8 +114,8 @@ impl Machine {
     /// The caller gave the lease back. Nothing is said to any server; the key lives on for its ttl unless it was
     /// released before.
     pub(super) fn forget(&mut self, lease_key: LeaseKey) {
-        if let Some(mut lease) = self.leases.remove(lease_key) {
-            self.timers.set(Sleeper::Lease(lease_key), &mut lease.wake_at, None);
+        if let Some(lease) = self.leases.remove(lease_key) {
+            self.timers.set(Sleeper::Lease(lease_key), None);
             self.resources.let_go(&lease.key, lease_key);
             self.runnable.extend(lease.loss_waiters);
         }

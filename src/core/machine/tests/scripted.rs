@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::config::Config;
-use super::entropy::Entropy;
-use super::machine::{Context, Machine};
-use super::operation::{Completion, Input, LeaseKey, LeaseView, LockParams, OpKey, Operation, Output};
-use super::report::Failure;
-use super::request::{Bytes, Fault, FaultKind, NodeId, Reply, Request, ServerInfo};
-use super::time::{NS_PER_MS, Now};
+use crate::core::config::Config;
+use crate::core::entropy::Entropy;
+use crate::core::machine::{Context, Machine};
+use crate::core::operation::{Completion, Input, LeaseKey, LeaseView, LockParams, OpKey, Operation, Output};
+use crate::core::report::Failure;
+use crate::core::request::{Bytes, Fault, FaultKind, NodeId, Reply, Request, ServerInfo};
+use crate::core::time::{NS_PER_MS, Now};
 
 /// The servers' time at the beginning, in microseconds.
 pub const EPOCH_US: u64 = 1_700_000_000_000_000;

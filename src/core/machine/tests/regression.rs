@@ -1,10 +1,10 @@
 //! What the simulator found, as stories of a few lines.
 
-use super::config::{Config, RestartGuard};
-use super::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
-use super::request::{Bytes, Fault, FaultKind, Push, Reply, Request, ServerInfo};
 use super::scripted::{EPOCH_US, Scripted};
-use super::time::NS_PER_MS;
+use crate::core::config::{Config, RestartGuard};
+use crate::core::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
+use crate::core::request::{Bytes, Fault, FaultKind, Push, Reply, Request, ServerInfo};
+use crate::core::time::NS_PER_MS;
 
 const TTL_MS: u64 = 10_000;
 

@@ -1,19 +1,19 @@
 //! Acquisition: attempts, votes, cleaning up, pauses (the Redis "Distributed Locks" page, with early decisions).
 
-use super::auto::Auto;
-use super::fence::Fencing;
-use super::lease::{Lease, Stage};
-use super::machine::{Context, Machine};
-use super::mutant::{self, Mutant};
-use super::node::{Link, ReplyTo};
-use super::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
-use super::ops::{LockOp, Op, Phase};
-use super::report::{Failure, Status};
-use super::request::{FaultKind, MAX_NODES, NodeId, Reply};
-use super::round::{Answer, Round};
-use super::time::{NS_PER_MS, Now};
-use super::timers::Sleeper;
-use super::wait::Watch;
+use super::{Context, Machine};
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{Completion, LeaseKey, LeaseState, LockParams, OpKey};
+use crate::core::report::{Failure, Status};
+use crate::core::request::{FaultKind, MAX_NODES, NodeId, Reply};
+use crate::core::state::auto::Auto;
+use crate::core::state::fencing::Fencing;
+use crate::core::state::lease::{Lease, Stage};
+use crate::core::state::node::{Link, ReplyTo};
+use crate::core::state::ops::{LockOp, Op, Phase};
+use crate::core::state::round::{Answer, Round};
+use crate::core::state::timers::Sleeper;
+use crate::core::state::watch::Watch;
+use crate::core::time::{NS_PER_MS, Now};
 
 impl Machine {
     pub(super) fn submit_lock(&mut self, cx: &mut Context<'_>, params: LockParams) -> OpKey {
@@ -39,7 +39,6 @@ impl Machine {
             not_before_mono_ns: None,
             was_cut_off: false,
             watch: Watch::default(),
-            wake_at: None,
             last_votes: Round::default(),
             left_ms: [None; MAX_NODES],
         })));
@@ -58,7 +57,7 @@ impl Machine {
         let Some(Op::Lock(lock)) = self.ops.get(op) else { return };
         match lock.phase {
             Phase::Queued if self.resources.first(&lock.params.key) == Some(op) => self.take_first_place(cx, op),
-            Phase::Queued if lock.wake_at.is_none() => {
+            Phase::Queued if self.timers.of(Sleeper::Op(op)).is_none() => {
                 let detail = "other callers of this handle are waiting for it";
                 self.complete(op, Err(Failure::plain(Status::NotAcquired, detail)));
             }
@@ -107,7 +106,7 @@ impl Machine {
         lock.phase = Phase::Attempt(attempt);
         lock.watch.begin_attempt();
         (lock.is_staged, lock.was_staged) = (is_staged, is_staged);
-        self.timers.set(Sleeper::Op(op), &mut lock.wake_at, None);
+        self.timers.set(Sleeper::Op(op), None);
         self.stats.attempts += 1;
         if is_staged {
             self.ask_next_first(cx, op, attempt);
@@ -150,9 +149,7 @@ impl Machine {
             self.ask_vote(cx, attempt, node);
             if matches!(self.leases[attempt].votes.of(node), Answer::Awaited) {
                 let due = cx.now.mono_ns.saturating_add(self.hedge_delay_ns(node)).min(stage_ends);
-                if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
-                    self.timers.set(Sleeper::Op(op), &mut lock.wake_at, Some(due));
-                }
+                self.timers.set(Sleeper::Op(op), Some(due));
                 return;
             }
         }
@@ -164,8 +161,8 @@ impl Machine {
     fn end_stage(&mut self, op: OpKey) {
         if let Some(Op::Lock(lock)) = self.ops.get_mut(op) {
             lock.is_staged = false;
-            self.timers.set(Sleeper::Op(op), &mut lock.wake_at, None);
         }
+        self.timers.set(Sleeper::Op(op), None);
     }
 
     /// A node answered a SET. A definite answer that comes after the node was given up still counts: its bound is

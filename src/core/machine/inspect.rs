@@ -1,12 +1,12 @@
 //! Questions that change nothing: who holds a lock, and for how long.
 
-use super::machine::{Context, Machine};
-use super::node::ReplyTo;
-use super::operation::{Completion, NodeView, OpKey};
-use super::ops::{InspectOp, LockOp, Op, Phase};
-use super::report::{Failure, NodeReport, Outcome};
-use super::request::{Bytes, FaultKind, NodeId, Remaining, Reply, Request};
-use super::round::{Answer, Round};
+use super::{Context, Machine};
+use crate::core::operation::{Completion, NodeView, OpKey};
+use crate::core::report::{Failure, NodeReport, Outcome};
+use crate::core::request::{Bytes, FaultKind, NodeId, Remaining, Reply, Request};
+use crate::core::state::node::ReplyTo;
+use crate::core::state::ops::{InspectOp, LockOp, Op, Phase};
+use crate::core::state::round::{Answer, Round};
 
 impl Machine {
     pub(super) fn submit_inspect(&mut self, cx: &mut Context<'_>, key: &Bytes) -> OpKey {

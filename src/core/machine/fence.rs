@@ -12,116 +12,27 @@
 //! When counters are lost, the node's time takes their place: this is why restarted nodes are guarded for as long as
 //! clocks may differ, and why nobody's clock or counter may be further ahead.
 
-use super::lease::{Lease, Stage};
-use super::machine::{Context, Machine};
-use super::mutant::{self, Mutant};
-use super::node::ReplyTo;
-use super::operation::{LeaseKey, LeaseState};
-use super::quorum::NodeSet;
-use super::report::Milliseconds;
-use super::request::{Fault, FaultKind, MAX_NODES, NodeId, Request};
-use super::round::Answer;
-use super::time::{NS_PER_MS, Now};
+use super::{Context, Machine};
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{LeaseKey, LeaseState};
+use crate::core::report::Milliseconds;
+use crate::core::request::{Fault, FaultKind, MAX_NODES, NodeId};
+use crate::core::state::lease::Stage;
+use crate::core::state::node::ReplyTo;
+use crate::core::state::round::Answer;
+use crate::core::time::Now;
 
 /// How far a clock or counter may be ahead of the nodes' median where no `max_ttl` was agreed on.
 const AHEAD_MAX_MS: u64 = 10_000;
 
 /// A proposal is so much above the newest time known: the request takes a moment, and a node without a counter would
 /// otherwise answer with its own later time, so that the voters disagree.
-const LEAD_US: u64 = 2_000;
-
-/// A reply that took longer says too little about when the server read its clock.
-const PROMPT_REPLY_NS: u64 = 100 * NS_PER_MS;
+pub(super) const LEAD_US: u64 = 2_000;
 
 const US_PER_MS: u64 = 1_000;
 
 /// Counters stay below this: Lua's numbers are doubles.
 const COUNTER_MAX: u64 = 1 << 53;
-
-/// The fencing of one attempt, and of the lease that it becomes.
-#[derive(Debug, Clone, Hash)]
-pub struct Fencing {
-    proposal: u64,
-    /// What no counter can be and be believed while the votes are under way.
-    limit: u64,
-    /// The largest vote so far, once a quorum has voted; 0 before. Fixed when the lock is acquired.
-    token: u64,
-    /// What each node's counter is at least, while it has our key; 0: not known.
-    counters: [u64; MAX_NODES],
-    /// What each node's counter was last asked to be raised to.
-    wanted: [u64; MAX_NODES],
-    /// Nodes whose counters were found to be credible.
-    credible: NodeSet,
-}
-
-impl Fencing {
-    /// For an attempt that begins now.
-    #[must_use]
-    pub fn new(proposal: u64, limit: u64) -> Box<Fencing> {
-        let unknown = [0; MAX_NODES];
-        Box::new(Fencing {
-            proposal,
-            limit,
-            token: 0,
-            counters: unknown,
-            wanted: unknown,
-            credible: NodeSet::default(),
-        })
-    }
-
-    /// The node granted the key and told its counter.
-    pub fn granted(&mut self, node: NodeId, counter: u64) {
-        self.counters[node] = counter;
-        self.credible.remove(node);
-    }
-
-    /// The node has granted the key at some time.
-    pub fn has_granted(&self, node: NodeId) -> bool {
-        self.counters[node] > 0
-    }
-
-    /// The node has our key and has raised its counter to what was asked for, if it was less. The token may be above
-    /// that by now.
-    pub fn raised(&mut self, node: NodeId) {
-        self.counters[node] = self.counters[node].max(self.wanted[node]);
-    }
-}
-
-impl Lease {
-    /// The token, once it is decided.
-    #[must_use]
-    pub fn fence(&self) -> Option<u64> {
-        self.fencing.as_ref().map(|fencing| fencing.token).filter(|&token| token > 0)
-    }
-
-    /// What asks a node for its vote.
-    #[must_use]
-    pub fn vote_request(&self) -> Request {
-        let (key, token, ttl_ms) = (self.key.clone(), self.token.clone(), self.ttl_ms);
-        match &self.fencing {
-            None => Request::Set { key, token, ttl_ms },
-            Some(fencing) => {
-                let proposal = fencing.token.max(fencing.proposal);
-                Request::SetFenced { key, token, ttl_ms, proposal, limit: fencing.limit }
-            }
-        }
-    }
-
-    /// What lengthens the key's life on a node, and carries the counter along.
-    #[must_use]
-    pub fn extend_request(&self, ttl_ms: u64) -> Request {
-        let (key, token) = (self.key.clone(), self.token.clone());
-        match self.fence().filter(|_| !mutant::is(Mutant::ExtensionLeavesCounter)) {
-            None => Request::Extend { key, token, ttl_ms },
-            Some(fence) => Request::ExtendFenced { key, token, ttl_ms, fence },
-        }
-    }
-
-    fn is_below_token(&self, node: NodeId) -> bool {
-        let is_done = matches!(self.votes.of(node), Answer::Done);
-        is_done && self.fencing.as_ref().is_some_and(|fencing| fencing.counters[node] < fencing.token)
-    }
-}
 
 impl Machine {
     /// A number that all voters will most likely accept as it is: above every token that this handle has seen, whatever
@@ -142,14 +53,6 @@ impl Machine {
             let under_way_us = self.config.stall_timeout_ms.saturating_mul(US_PER_MS);
             median_us.saturating_add(self.ahead_max_us().saturating_mul(2)).saturating_add(under_way_us)
         })
-    }
-
-    /// A node told its time in a reply to a request that was queued at `queued`. Reckoned from there it comes out a
-    /// little late, by about what the next request will take to be there.
-    pub(super) fn learn_time(&mut self, now: Now, from: NodeId, queued: Now, time_us: u64) {
-        let was_prompt = now.mono_ns.saturating_sub(queued.mono_ns) <= PROMPT_REPLY_NS;
-        let read = if was_prompt { queued } else { now };
-        self.nodes[from].time = super::server_time::ServerTime::new(time_us, read.mono_ns);
     }
 
     /// Why the counter that came with this node's vote cannot be believed. One clock that was wrong for a moment would
@@ -224,7 +127,3 @@ impl Machine {
         self.config.max_ttl_ms.unwrap_or(AHEAD_MAX_MS).saturating_mul(US_PER_MS)
     }
 }
-
-#[cfg(test)]
-#[path = "fence_tests.rs"]
-mod tests;

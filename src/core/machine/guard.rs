@@ -7,67 +7,23 @@
 //! answers counts for nothing. Time is measured on the wait clock: lease time may jump forward, which ends leases early
 //! but would end this wait early as well.
 
-use super::config::{Config, RestartGuard};
-use super::lease::Stage;
-use super::machine::{Context, Machine};
-use super::mutant::{self, Mutant};
-use super::node::{Link, Node};
-use super::operation::{LeaseKey, LeaseState, Operation};
-use super::report::Milliseconds;
-use super::request::{Fault, FaultKind, NodeId, ServerInfo};
-use super::round::Answer;
-use super::time::{NS_PER_MS, Now};
-use super::validity::upper_bound;
-
-/// `uptime_in_seconds` is the difference of two truncated numbers: the true age is above it less this.
-const UPTIME_RESOLUTION_S: u64 = 1;
+use super::{Context, Machine};
+use crate::core::config::RestartGuard;
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{LeaseKey, LeaseState, Operation};
+use crate::core::report::Milliseconds;
+use crate::core::request::{Fault, FaultKind, NodeId, ServerInfo};
+use crate::core::state::lease::Stage;
+use crate::core::state::node::Link;
+use crate::core::state::process::{Process, is_evicting};
+use crate::core::state::round::Answer;
+use crate::core::time::{NS_PER_MS, Now};
+use crate::core::validity::upper_bound;
 
 /// The age that a server claims is believed in strict mode while the clocks of a quorum, its own included, are at most
 /// this far from its own: one that was stepped since it started (on a machine that has just booted) makes any age look
 /// possible. Not the median: while some nodes are unknown, it may be the clock of a minority that is wrong.
 const CLOCK_SKEW_MAX_US: u64 = 500_000;
-
-/// The server process behind a node.
-#[derive(Debug, Clone, Default, Hash)]
-pub struct Process {
-    /// When this handle met it, on the wait clock.
-    met_mono_ns: u64,
-    /// How long it had been running then, at least, if its clock is to be believed.
-    claimed_age_ns: u64,
-    /// Another process stood here before, as far as this handle knows.
-    is_successor: bool,
-    /// Its votes count, for good.
-    is_cleared: bool,
-    /// ACLs hide its `run_id`.
-    is_nameless: bool,
-    /// The policy by which it evicts keys when its memory is full; empty: it does not, or hides it.
-    eviction: String,
-}
-
-impl Process {
-    /// The process met now; `predecessor_mono_ns` is when the one before it certainly was alive.
-    fn met(now: Now, info: &ServerInfo, predecessor_mono_ns: Option<u64>) -> Process {
-        let claimed_s = info.uptime_s.saturating_sub(UPTIME_RESOLUTION_S);
-        let claimed_ns = claimed_s.saturating_mul(1_000 * NS_PER_MS);
-        let possible_ns = predecessor_mono_ns.map_or(u64::MAX, |alive| now.mono_ns.saturating_sub(alive));
-        let is_possible = claimed_ns <= possible_ns || mutant::is(Mutant::UptimeBelieved);
-        Process {
-            met_mono_ns: wait_clock_ns(now),
-            // Older than the death of the one before it: its clock was set since.
-            claimed_age_ns: if is_possible { claimed_ns } else { 0 },
-            is_successor: predecessor_mono_ns.is_some(),
-            is_cleared: false,
-            is_nameless: info.run_id.is_empty(),
-            eviction: if is_evicting(&info.maxmemory_policy) { info.maxmemory_policy.clone() } else { String::new() },
-        }
-    }
-
-    /// How long it has been running, at least.
-    fn age_ns(&self, now: Now, is_claim_believed: bool) -> u64 {
-        let known_ns = wait_clock_ns(now).saturating_sub(self.met_mono_ns);
-        known_ns.saturating_add(if is_claim_believed { self.claimed_age_ns } else { 0 })
-    }
-}
 
 /// A node whose votes do not count yet.
 struct Guard {
@@ -79,40 +35,34 @@ struct Guard {
     is_claim_believed: bool,
 }
 
-/// Why the server that just answered at `node` cannot be one of the N independent masters.
-#[must_use]
-pub fn refusal(config: &Config, nodes: &[Node], node: NodeId, info: &ServerInfo) -> Option<Fault> {
-    let permanent = |text: String| Some(Fault::new(FaultKind::Permanent, text));
-    if info.is_replica {
-        return permanent("is a replica; every node must be an independent master".to_owned());
-    }
-    let is_twin =
-        |&other: &NodeId| other != node && nodes[other].link == Link::Up && nodes[other].run_id == info.run_id;
-    if let Some(twin) = (0..nodes.len()).find(is_twin).filter(|_| !info.run_id.is_empty()) {
-        return permanent(format!("is the same server as node {}", twin + 1));
-    }
-    if config.restart_guard != RestartGuard::Strict {
-        return None;
-    }
-    if info.run_id.is_empty() {
-        return permanent("hides INFO, by which the strict restart guard knows it (+info)".to_owned());
-    }
-    if is_evicting(&info.maxmemory_policy) {
-        let policy = &info.maxmemory_policy;
-        return permanent(format!("evicts keys when its memory is full (maxmemory-policy {policy}, not noeviction)"));
-    }
-    None
-}
-
-fn wait_clock_ns(now: Now) -> u64 {
-    if mutant::is(Mutant::GuardInLeaseTime) { now.lease_ns } else { now.mono_ns }
-}
-
-fn is_evicting(policy: &str) -> bool {
-    !matches!(policy, "" | "noeviction")
-}
-
 impl Machine {
+    /// Why the server that just answered at `node` cannot be one of the N independent masters.
+    pub(super) fn unfit(&self, node: NodeId, info: &ServerInfo) -> Option<Fault> {
+        let permanent = |text: String| Some(Fault::new(FaultKind::Permanent, text));
+        if info.is_replica {
+            return permanent("is a replica; every node must be an independent master".to_owned());
+        }
+        let is_twin = |&other: &NodeId| {
+            other != node && self.nodes[other].link == Link::Up && self.nodes[other].run_id == info.run_id
+        };
+        if let Some(twin) = (0..self.nodes.len()).find(is_twin).filter(|_| !info.run_id.is_empty()) {
+            return permanent(format!("is the same server as node {}", twin + 1));
+        }
+        if self.config.restart_guard != RestartGuard::Strict {
+            return None;
+        }
+        if info.run_id.is_empty() {
+            return permanent("hides INFO, by which the strict restart guard knows it (+info)".to_owned());
+        }
+        if is_evicting(&info.maxmemory_policy) {
+            let policy = &info.maxmemory_policy;
+            return permanent(format!(
+                "evicts keys when its memory is full (maxmemory-policy {policy}, not noeviction)"
+            ));
+        }
+        None
+    }
+
     /// What ttl the servers may have been asked for: kept for handles without a `max_ttl`.
     pub(super) fn note_ttl(&mut self, operation: &Operation) {
         let ttl_ms = match operation {
@@ -234,7 +184,3 @@ impl Machine {
         })
     }
 }
-
-#[cfg(test)]
-#[path = "guard_tests.rs"]
-mod tests;

@@ -2,7 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::machine::Machine;
+use super::Machine;
 
 /// Everything that has a say in what the machine will do, for one configuration. Not the counters, which nobody reads
 /// but their reader; nor where the operations and leases that are over have stood.

@@ -1,16 +1,16 @@
 //! Extension: only where the value is still our token, only upward, successful at a quorum with time left.
 
-use super::lease::Stage;
-use super::machine::{Context, Machine};
-use super::mutant::{self, Mutant};
-use super::node::ReplyTo;
-use super::operation::{Completion, LeaseKey, LeaseState, OpKey};
-use super::ops::{ExtendOp, Op};
-use super::report::{Failure, Outcome, Status};
-use super::request::{Bytes, NodeId, Reply, Request};
-use super::round::{Answer, Round};
-use super::time::Now;
-use super::validity::lower_bound;
+use super::{Context, Machine};
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{Completion, LeaseKey, LeaseState, OpKey};
+use crate::core::report::{Failure, Outcome, Status};
+use crate::core::request::{Bytes, NodeId, Reply, Request};
+use crate::core::state::lease::Stage;
+use crate::core::state::node::ReplyTo;
+use crate::core::state::ops::{ExtendOp, Op};
+use crate::core::state::round::{Answer, Round};
+use crate::core::time::Now;
+use crate::core::validity::lower_bound;
 
 impl Machine {
     pub(super) fn submit_extend(

@@ -1,9 +1,11 @@
-use super::super::config::{Config, RestartGuard};
-use super::super::operation::{Completion, OpKey, Operation};
-use super::super::report::{Outcome, Status};
-use super::super::request::Reply;
-use super::super::scripted::Scripted;
-use super::*;
+//! Fencing tokens: how they are decided, and what cannot be believed.
+
+use super::super::fence::LEAD_US;
+use super::scripted::Scripted;
+use crate::core::config::{Config, RestartGuard};
+use crate::core::operation::{Completion, LeaseKey, OpKey, Operation};
+use crate::core::report::{Outcome, Status};
+use crate::core::request::{Fault, FaultKind, NodeId, Reply, Request};
 
 const TTL_MS: u64 = 10_000;
 

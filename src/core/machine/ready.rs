@@ -1,20 +1,17 @@
 //! Waiting for the connections.
 
-use super::machine::{Context, Machine};
-use super::node::Link;
-use super::operation::{Completion, OpKey};
-use super::ops::{Op, ReadyOp};
-use super::report::{Failure, NodeReport, Outcome, Status};
-use super::request::FaultKind;
-use super::timers::Sleeper;
+use super::{Context, Machine};
+use crate::core::operation::{Completion, OpKey};
+use crate::core::report::{Failure, NodeReport, Outcome, Status};
+use crate::core::request::FaultKind;
+use crate::core::state::node::{Link, Node};
+use crate::core::state::ops::{Op, ReadyOp};
+use crate::core::state::timers::Sleeper;
 
 impl Machine {
     pub(super) fn submit_ready(&mut self, cx: &mut Context<'_>, wait_ms: Option<u64>) -> OpKey {
-        let op = self.ops.insert(Op::Ready(ReadyOp { wake_at: None, is_due: wait_ms == Some(0) }));
-        if let Some(Op::Ready(ready)) = self.ops.get_mut(op) {
-            let due = wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms));
-            self.timers.set(Sleeper::Op(op), &mut ready.wake_at, due);
-        }
+        let op = self.ops.insert(Op::Ready(ReadyOp { is_due: wait_ms == Some(0) }));
+        self.timers.set(Sleeper::Op(op), wait_ms.map(|wait_ms| cx.now.mono_after_ms(wait_ms)));
         self.runnable.push_back(op);
         op
     }
@@ -41,7 +38,7 @@ impl Machine {
     }
 
     fn connection_reports(&self) -> Vec<NodeReport> {
-        let report = |(node, state): (usize, &super::node::Node)| NodeReport {
+        let report = |(node, state): (usize, &Node)| NodeReport {
             node,
             outcome: if state.link == Link::Up { Outcome::Done } else { Outcome::Failed(state.why_down()) },
             elapsed_ns: 0,

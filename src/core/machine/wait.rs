@@ -6,17 +6,18 @@
 //! second wake-up. When rivals are seen that node is asked first, and only its winner asks the rest. A node that has a key
 //! which does not change is never that node, so that its refusal alone prevents nothing.
 
-use super::machine::{Context, Machine};
-use super::mutant::{self, Mutant};
-use super::node::{Link, Node, ReplyTo};
-use super::operation::OpKey;
-use super::ops::{LockOp, Op, Phase};
-use super::quorum::NodeSet;
-use super::report::Status;
-use super::request::{Bytes, MAX_NODES, NodeId, Push, Remaining, Reply, Request};
-use super::round::Answer;
-use super::time::{NS_PER_MS, Now};
-use super::timers::Sleeper;
+use super::{Context, Machine};
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::OpKey;
+use crate::core::quorum::NodeSet;
+use crate::core::report::Status;
+use crate::core::request::{Bytes, NodeId, Push, Remaining, Reply, Request};
+use crate::core::state::node::{Link, Node, ReplyTo};
+use crate::core::state::ops::{LockOp, Op, Phase};
+use crate::core::state::round::Answer;
+use crate::core::state::timers::Sleeper;
+use crate::core::state::watch::Watch;
+use crate::core::time::{NS_PER_MS, Now};
 
 /// Longer keys are not watched: every push repeats the key.
 const WATCHED_KEY_BYTES_MAX: usize = 4096;
@@ -32,69 +33,6 @@ const YIELD_MAX_NS: u64 = 10 * NS_PER_MS;
 
 /// How long a node is given to answer before anything is known about its speed.
 const UNKNOWN_REPLY_NS: u64 = 10 * NS_PER_MS;
-
-/// What a waiter believes about the nodes.
-#[derive(Debug, Clone, Default, Hash)]
-pub struct Watch {
-    /// Nodes that will announce a change of the key.
-    armed: NodeSet,
-    /// Nodes on which the key is gone, by what they said or by its end.
-    free: NodeSet,
-    /// Nodes that announced a change since they were read.
-    changed: NodeSet,
-    /// The node that is read to find out what such changes meant.
-    reading: Option<NodeId>,
-    /// The node to ask first in the attempt that begins: one on which the key is gone.
-    first: Option<NodeId>,
-    /// When the key ends on the others, on the wait clock, as far as known.
-    free_at_mono_ns: [Option<u64>; MAX_NODES],
-    /// Until then others may take it first, unless they have done so already; on the wait clock.
-    yields_until_mono_ns: Option<u64>,
-}
-
-impl Watch {
-    /// What was believed about the nodes is about to be tried. Should that fail, those that were believed free are read
-    /// again, also where they would still announce a change: not all of them may have been asked.
-    pub(super) fn begin_attempt(&mut self) {
-        self.free.iter().chain(self.changed.iter()).for_each(|node| self.armed.remove(node));
-        self.free = NodeSet::default();
-        self.changed = NodeSet::default();
-        self.reading = None;
-        self.first = None;
-    }
-
-    /// The key is gone there, whatever was known of its end; to try it is worth nothing before the node's vote counts.
-    fn believe_free(&mut self, node: NodeId, guarded_until_mono_ns: Option<u64>) {
-        if guarded_until_mono_ns.is_none() {
-            self.free.insert(node);
-        }
-        self.free_at_mono_ns[node] = guarded_until_mono_ns;
-    }
-
-    /// Nodes on which the key is gone, or may be.
-    fn maybe_free(&self) -> NodeSet {
-        let mut nodes = self.free;
-        self.changed.iter().for_each(|node| nodes.insert(node));
-        nodes
-    }
-
-    /// The node to ask first, if the next attempt begins with one.
-    pub(super) fn first(&self) -> Option<NodeId> {
-        self.first
-    }
-
-    /// Nodes whose key should have ended by now, although they have announced nothing.
-    fn overdue(&self, now: Now) -> impl Iterator<Item = NodeId> + use<> {
-        let ends = self.free_at_mono_ns;
-        (0..MAX_NODES).filter(move |&node| ends[node].is_some_and(|end| end <= now.mono_ns))
-    }
-
-    /// What was read is out of date there.
-    fn read_again(&mut self, node: NodeId) {
-        self.armed.remove(node);
-        self.free_at_mono_ns[node] = None;
-    }
-}
 
 impl Machine {
     /// After a failed attempt: waits for whatever promises that the next one is worth it.
@@ -410,7 +348,8 @@ impl Machine {
         if !lock.is_queued {
             return;
         }
-        let (key, not_before, deadline) = (lock.params.key.clone(), lock.wake_at, lock.deadline_mono_ns);
+        let (key, not_before, deadline) =
+            (lock.params.key.clone(), self.timers.of(Sleeper::Op(op)), lock.deadline_mono_ns);
         if let Some(next) = self.resources.step_back(&key, op) {
             lock.not_before_mono_ns = not_before;
             self.rest_until(op, Phase::Queued, deadline);
@@ -431,7 +370,7 @@ impl Machine {
         let deadline = lock.deadline_mono_ns.filter(|_| !mutant::is(Mutant::NoDeadline));
         let due = [due, deadline].into_iter().flatten().min();
         lock.phase = phase;
-        self.timers.set(Sleeper::Op(op), &mut lock.wake_at, due);
+        self.timers.set(Sleeper::Op(op), due);
     }
 
     /// A lease of this handle on this resource is being released: whoever waits for it here need not wait any

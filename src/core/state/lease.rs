@@ -1,16 +1,16 @@
 //! A lease, from the first SET of its attempt to the moment its owner gives it back.
 
 use super::auto::Auto;
-use super::config::Config;
-use super::fence::Fencing;
-use super::mutant::{self, Mutant};
+use super::fencing::Fencing;
 use super::node::PendingRelease;
-use super::operation::{LeaseState, LeaseView, OpKey};
-use super::quorum::NodeSet;
-use super::request::{Bytes, NodeId};
 use super::round::{Answer, Round};
-use super::time::Now;
-use super::validity::{Bounds, lower_bound, upper_bound};
+use crate::core::config::Config;
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{LeaseState, LeaseView, OpKey};
+use crate::core::quorum::NodeSet;
+use crate::core::request::{Bytes, NodeId, Request};
+use crate::core::time::Now;
+use crate::core::validity::{Bounds, lower_bound, upper_bound};
 
 /// How far a lease has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,8 +60,6 @@ pub struct Lease {
     pub loss_waiters: Vec<OpKey>,
     /// It extends itself.
     pub auto: Option<Auto>,
-    /// When it wants to be woken.
-    pub wake_at: Option<u64>,
     /// The last extension that reached its quorum: its stragglers' nodes are set again.
     pub confirmed_extension: Option<OpKey>,
 }
@@ -89,7 +87,6 @@ impl Lease {
             arm_at_mono_ns: None,
             loss_waiters: Vec::new(),
             auto: None,
-            wake_at: None,
             confirmed_extension: None,
         }
     }
@@ -182,5 +179,52 @@ impl Lease {
         };
         let (key, token) = (self.key.clone(), self.token.clone());
         PendingRelease { key, token, is_callers_token: self.is_callers_token, void_after_lease_ns }
+    }
+
+    /// The token, once it is decided.
+    #[must_use]
+    pub fn fence(&self) -> Option<u64> {
+        self.fencing.as_ref().map(|fencing| fencing.token).filter(|&token| token > 0)
+    }
+
+    /// What asks a node for its vote.
+    #[must_use]
+    pub fn vote_request(&self) -> Request {
+        let (key, token, ttl_ms) = (self.key.clone(), self.token.clone(), self.ttl_ms);
+        match &self.fencing {
+            None => Request::Set { key, token, ttl_ms },
+            Some(fencing) => {
+                let proposal = fencing.token.max(fencing.proposal);
+                Request::SetFenced { key, token, ttl_ms, proposal, limit: fencing.limit }
+            }
+        }
+    }
+
+    /// What lengthens the key's life on a node, and carries the counter along.
+    #[must_use]
+    pub fn extend_request(&self, ttl_ms: u64) -> Request {
+        let (key, token) = (self.key.clone(), self.token.clone());
+        match self.fence().filter(|_| !mutant::is(Mutant::ExtensionLeavesCounter)) {
+            None => Request::Extend { key, token, ttl_ms },
+            Some(fence) => Request::ExtendFenced { key, token, ttl_ms, fence },
+        }
+    }
+
+    /// The node voted with a number below the token, or has not been raised yet.
+    #[must_use]
+    pub fn is_below_token(&self, node: NodeId) -> bool {
+        let is_done = matches!(self.votes.of(node), Answer::Done);
+        is_done && self.fencing.as_ref().is_some_and(|fencing| fencing.counters[node] < fencing.token)
+    }
+
+    /// When something is to be done about it, on the wait clock.
+    #[must_use]
+    pub fn next_event(&self, quorum: usize, now: Now) -> Option<u64> {
+        let end = now.mono_at_lease(self.valid_until_ns(quorum));
+        match &self.auto {
+            Some(auto) if auto.op.is_none() => Some(auto.next_mono_ns.min(end)),
+            Some(_) => Some(end),
+            None => self.is_watched.then_some(self.arm_at_mono_ns.map_or(end, |arm_at| arm_at.min(end))),
+        }
     }
 }

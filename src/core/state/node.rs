@@ -5,13 +5,13 @@
 
 use std::collections::VecDeque;
 
-use super::config::Limits;
-use super::guard::Process;
-use super::mutant::{self, Mutant};
-use super::operation::{LeaseKey, OpKey};
-use super::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
+use super::process::Process;
 use super::server_time::ServerTime;
-use super::time::{NS_PER_MS, Now};
+use crate::core::config::Limits;
+use crate::core::mutant::{self, Mutant};
+use crate::core::operation::{LeaseKey, OpKey};
+use crate::core::request::{Bytes, Fault, FaultKind, Request, RequestKind, ServerInfo};
+use crate::core::time::{NS_PER_MS, Now};
 
 /// A node that refused a connection more recently than this is not waited for while the next one is being made.
 const BACKING_OFF_NS: u64 = 5_000 * NS_PER_MS;
@@ -123,10 +123,8 @@ pub struct Pending {
     pub kind: RequestKind,
     /// When it was queued.
     pub queued: Now,
-    /// When it left, on the wait clock: its answer is due a node timeout later. Until [`Machine::flushed`] says more,
-    /// the moment at which it was queued.
-    ///
-    /// [`Machine::flushed`]: super::machine::Machine::flushed
+    /// When it left, on the wait clock: its answer is due a node timeout later. Until the driver tells that, the
+    /// moment at which it was queued.
     pub sent_mono_ns: u64,
 }
 

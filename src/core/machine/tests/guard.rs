@@ -1,10 +1,12 @@
-use super::super::config::DRIFT_PPM;
-use super::super::config::Limits;
-use super::super::operation::{Completion, OpKey};
-use super::super::report::{Failure, Outcome, Status};
-use super::super::request::{Reply, Request};
-use super::super::scripted::Scripted;
-use super::*;
+//! Restarted nodes, and servers that cannot be one of the masters.
+
+use super::scripted::Scripted;
+use crate::core::config::{Config, DRIFT_PPM, RestartGuard};
+use crate::core::machine::Machine;
+use crate::core::operation::{Completion, LeaseState, OpKey, Operation};
+use crate::core::report::{Failure, Outcome, Status};
+use crate::core::request::{Fault, FaultKind, NodeId, Reply, Request, ServerInfo};
+use crate::core::time::NS_PER_MS;
 
 const TTL_MS: u64 = 10_000;
 /// Ttl, drift and the granularity of expiry.
@@ -14,13 +16,13 @@ fn server(run_id: &str) -> ServerInfo {
     ServerInfo { run_id: run_id.to_owned(), ..ServerInfo::default() }
 }
 
-fn connected(run_ids: &[&str]) -> Vec<Node> {
-    let node = |run_id: &&str| {
-        let mut node = Node::new(Limits::default());
+/// A machine whose nodes are connected to the servers of these names.
+fn met(mode: RestartGuard, run_ids: &[&str]) -> Machine {
+    let mut machine = Machine::new(config(mode));
+    for (node, run_id) in machine.nodes.iter_mut().zip(run_ids) {
         node.connected(server(run_id));
-        node
-    };
-    run_ids.iter().map(node).collect()
+    }
+    machine
 }
 
 fn config(restart_guard: RestartGuard) -> Config {
@@ -28,11 +30,11 @@ fn config(restart_guard: RestartGuard) -> Config {
 }
 
 fn strict(info: &ServerInfo) -> Option<Fault> {
-    refusal(&config(RestartGuard::Strict), &connected(&["a"]), 0, info)
+    met(RestartGuard::Strict, &["a"]).unfit(0, info)
 }
 
-fn seen(nodes: &[Node], node: NodeId, info: &ServerInfo) -> Option<Fault> {
-    refusal(&config(RestartGuard::Seen), nodes, node, info)
+fn seen(run_ids: &[&str], node: NodeId, info: &ServerInfo) -> Option<Fault> {
+    met(RestartGuard::Seen, run_ids).unfit(node, info)
 }
 
 /// Node 0 goes and comes back as another process.
@@ -69,25 +71,24 @@ fn reason(failure: &Failure) -> &str {
 
 #[test]
 fn a_server_listed_twice_is_refused_by_name() {
-    let nodes = connected(&["a", "b", "c"]);
-    let fault = seen(&nodes, 2, &server("a")).expect("the same server");
+    let fault = seen(&["a", "b", "c"], 2, &server("a")).expect("the same server");
     assert_eq!((fault.kind, &*fault.text), (FaultKind::Permanent, "is the same server as node 1"));
 }
 
 #[test]
 fn a_node_may_come_back_as_itself() {
-    assert_eq!(seen(&connected(&["a", "b"]), 0, &server("a")), None);
+    assert_eq!(seen(&["a", "b"], 0, &server("a")), None);
 }
 
 #[test]
 fn servers_that_hide_their_run_id_are_not_taken_for_twins() {
-    assert_eq!(seen(&connected(&["", ""]), 1, &server("")), None);
+    assert_eq!(seen(&["", ""], 1, &server("")), None);
 }
 
 #[test]
 fn a_replica_is_refused() {
     let replica = ServerInfo { is_replica: true, ..server("z") };
-    assert!(seen(&connected(&["a"]), 0, &replica).is_some());
+    assert!(seen(&["a"], 0, &replica).is_some());
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn the_strict_guard_refuses_servers_that_evict_or_hide_themselves() {
     assert!(strict(&evicting).is_some_and(|fault| fault.kind == FaultKind::Permanent));
     assert!(strict(&server("")).is_some());
     assert_eq!(strict(&keeping), None);
-    assert_eq!(seen(&connected(&["a"]), 0, &evicting), None);
+    assert_eq!(seen(&["a"], 0, &evicting), None);
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::report::{Failure, NodeReport, Outcome, Status};
-use super::request::{Fault, FaultKind, MAX_NODES, NodeId};
-use super::time::Now;
+use crate::core::report::{Failure, NodeReport, Outcome, Status};
+use crate::core::request::{Fault, FaultKind, MAX_NODES, NodeId};
+use crate::core::time::Now;
 
 /// What a node has said to a question.
 #[derive(Debug, Clone, Default, Hash)]
