@@ -10,7 +10,8 @@ use crate::net::sys::{self, Interest, PollFd, Polled, SignalsOnlyInSleeps};
 use super::canceller::Canceller;
 use super::error::Error;
 use super::handover::{self, Handover, LeaderSleep, SLEEP_MAX_NS, Slot, WaitHost};
-use super::shared::{Finished, Shared, Success, closed};
+use super::outcome::{Finished, Success};
+use super::shared::{Shared, closed};
 use super::state::State;
 
 /// How often a leader lets others run before it sends and sleeps. It stops as soon as that brings nobody.

@@ -4,13 +4,14 @@
 //! It leads nobody. Callers read for themselves, as if it were not there; where calls come one after the other it
 //! sleeps, looks every few milliseconds whether they still do, and polls only in between.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::sync::Arc;
+use std::thread::Builder;
 use std::time::Duration;
 
 use crate::core::report::Status;
-use crate::net::sys::{self, EventFd, Inherited, Interest, PollFd, SignalsBlocked};
+use crate::net::sys::{self, EventFd, Interest, PollFd, SignalsBlocked};
 
+use super::driver_thread::Wanted;
 use super::error::Error;
 use super::handover::{LeaderSleep, SLEEP_MAX_NS};
 use super::shared::{Shared, forked};
@@ -20,83 +21,6 @@ const NAP: Duration = Duration::from_millis(5);
 
 /// For how long it stays when no lease extends itself any more.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// The thread, where there is one.
-#[derive(Debug, Default)]
-pub(super) struct Driver {
-    inner: Mutex<Inner>,
-    changed: Condvar,
-    /// For a forked child.
-    pub(super) descriptor: Arc<Inherited>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    thread: Option<JoinHandle<()>>,
-    is_running: bool,
-    is_closed: bool,
-    /// Calls under way that want it.
-    wanted: usize,
-    /// How often that has changed.
-    changes: u64,
-    kick: Option<Arc<EventFd>>,
-}
-
-/// A call that wants the driver, until it has its lease.
-pub(super) struct Wanted<'d>(&'d Driver);
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        let mut inner = self.0.lock();
-        inner.wanted -= 1;
-        inner.changes += 1;
-        drop(inner);
-        self.0.changed.notify_all();
-    }
-}
-
-impl Driver {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends its sleep: what it sleeps on has changed.
-    pub(super) fn kick(&self) {
-        if let Some(kick) = &self.lock().kick {
-            kick.signal();
-        }
-    }
-
-    /// Ends the thread and waits for it. Called without the state mutex.
-    pub(super) fn end(&self) {
-        let thread = {
-            let mut inner = self.lock();
-            inner.is_closed = true;
-            inner.thread.take()
-        };
-        self.changed.notify_all();
-        self.kick();
-        if let Some(thread) = thread {
-            // A panic of its own has poisoned the state already.
-            let _ = thread.join();
-        }
-    }
-
-    /// Sleeps for a while, or until calls have come or gone that want it, or the handle is closed.
-    fn nap(&self, time: Duration, changes: u64) {
-        let inner = self.lock();
-        let nothing_new = |inner: &mut Inner| inner.changes == changes && !inner.is_closed;
-        let _ = self.changed.wait_timeout_while(inner, time, nothing_new);
-    }
-
-    /// Ends this thread, unless somebody wants it.
-    fn may_end(&self) -> bool {
-        let mut inner = self.lock();
-        let may_end = inner.wanted == 0;
-        inner.is_running &= !may_end;
-        may_end
-    }
-}
 
 impl Shared {
     /// Makes sure that there is a driver for as long as what this returns lives, and then for the leases.
@@ -127,11 +51,7 @@ impl Shared {
             inner.thread = Some(Builder::new().name("redlock-driver".to_owned()).spawn(drive).map_err(no_thread)?);
             inner.is_running = true;
         }
-        inner.wanted += 1;
-        inner.changes += 1;
-        drop(inner);
-        self.driver.changed.notify_all();
-        Ok(Wanted(&self.driver))
+        Ok(self.driver.want(inner))
     }
 
     /// Reads and minds the timers whenever no caller does.

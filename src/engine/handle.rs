@@ -17,13 +17,15 @@ use crate::redis::url::{self, NodeUrl, Secret};
 use super::blocking::CallOptions;
 use super::canceller::Canceller;
 use super::error::Error;
-use super::events::{Event, Submission, Work};
+use super::events::Event;
 use super::inspection::Inspection;
 use super::lease::Lease;
 use super::link::Link;
-use super::options::{KEY_BYTES_MAX, Options, TOKEN_BYTES_MAX};
+use super::options::{KEY_BYTES_MAX, Options, TOKEN_BYTES_MAX, wait_ms};
+use super::outcome::Success;
 use super::owner::Owner;
-use super::shared::{Shared, Success};
+use super::queue::{Submission, Work};
+use super::shared::Shared;
 use super::state::State;
 
 /// N independent Redis masters, seen as one place to take locks. Clones share everything. All methods may be called
@@ -237,7 +239,7 @@ impl Redlock {
     /// # Errors
     /// [`Status::Forked`], [`Status::Internal`].
     pub fn next_event(&self) -> Result<Option<Event>, Error> {
-        self.shared.next_event(&self.shared)
+        Ok(self.shared.next_event()?.map(|fact| Event::new(fact, &self.shared)))
     }
 
     /// Submits [`Redlock::lock`]; its end is an [`Event::Done`] with `request.tag`.
@@ -257,7 +259,7 @@ impl Redlock {
     /// As that for its arguments; then there is no event.
     pub fn submit_unlock_token(&self, resource: &[u8], token: &[u8], tag: u64) -> Result<(), Error> {
         let (key, token) = (self.key(resource)?, own_token(token)?);
-        self.shared.submit(Operation::UnlockToken { key, token }, submission(tag, Work::Unlock), None)
+        self.shared.submit(Operation::UnlockToken { key, token }, Submission::plain(tag, Work::Unlock), None)
     }
 
     /// Submits [`Redlock::extend_token`].
@@ -267,7 +269,7 @@ impl Redlock {
     pub fn submit_extend_token(&self, resource: &[u8], token: &[u8], ttl_ms: u64, tag: u64) -> Result<(), Error> {
         let (key, token) = (self.key(resource)?, own_token(token)?);
         self.shared.check_ttl(ttl_ms)?;
-        self.shared.submit(Operation::ExtendToken { key, token, ttl_ms }, submission(tag, Work::Extend), None)
+        self.shared.submit(Operation::ExtendToken { key, token, ttl_ms }, Submission::plain(tag, Work::Extend), None)
     }
 
     /// Submits [`Redlock::inspect`].
@@ -276,7 +278,7 @@ impl Redlock {
     /// As that for its arguments; then there is no event.
     pub fn submit_inspect(&self, resource: &[u8], tag: u64) -> Result<(), Error> {
         let key = self.key(resource)?;
-        self.shared.submit(Operation::Inspect { key }, submission(tag, Work::Inspect), None)
+        self.shared.submit(Operation::Inspect { key }, Submission::plain(tag, Work::Inspect), None)
     }
 
     /// A copy of the counters.
@@ -361,19 +363,6 @@ impl fmt::Debug for Redlock {
 }
 
 /// What is submitted without a resource that a lease would need.
-pub(super) fn submission(tag: u64, work: Work) -> Submission {
-    Submission { tag, work, resource: Box::default() }
-}
-
-pub(super) fn wait_ms(wait_ms: i64) -> Result<Option<u64>, Error> {
-    match wait_ms {
-        -1 => Ok(None),
-        _ => u64::try_from(wait_ms)
-            .map(Some)
-            .map_err(|_| Error::plain(Status::Invalid, format!("wait_ms is {wait_ms}; it must be −1 or more"))),
-    }
-}
-
 fn own_token(token: &[u8]) -> Result<Bytes, Error> {
     if (1..=TOKEN_BYTES_MAX).contains(&token.len()) {
         Ok(Bytes::from(token))

@@ -2,70 +2,19 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::core::operation::{LeaseKey, LeaseState, LeaseView, Operation};
+use crate::core::operation::{LeaseKey, LeaseState, Operation};
 use crate::core::report::Status;
 use crate::core::request::Bytes;
 use crate::core::time::NS_PER_MS;
 
 use super::blocking::CallOptions;
 use super::canceller::Canceller;
+use super::cell::LeaseCell;
 use super::error::Error;
-use super::events::Work;
-use super::handle::{submission, wait_ms};
+use super::options::wait_ms;
 use super::owner::Owner;
-
-/// Values of [`LeaseCell::valid_until`] that are no moments.
-const LOST: u64 = 0;
-const RELEASED: u64 = 1;
-
-/// The state of a lease where its owner can read it without a lock. One word decides: what an owner has seen as over
-/// can never be made valid again by an extension that was confirmed at the same time.
-#[derive(Debug)]
-pub(crate) struct LeaseCell {
-    valid_until: AtomicU64,
-    node_count_held: AtomicUsize,
-}
-
-impl LeaseCell {
-    pub(crate) fn new(view: LeaseView) -> LeaseCell {
-        LeaseCell {
-            valid_until: AtomicU64::new(view.valid_until_ns),
-            node_count_held: AtomicUsize::new(view.node_count_held),
-        }
-    }
-
-    /// Takes over what the core says. False when the owner has seen the lease as over, and the core has not.
-    pub(crate) fn update(&self, view: LeaseView) -> bool {
-        self.node_count_held.store(view.node_count_held, Ordering::Relaxed);
-        let word = match view.state {
-            LeaseState::Held => view.valid_until_ns,
-            LeaseState::Lost => LOST,
-            LeaseState::Released => RELEASED,
-        };
-        let step = |current: u64| (current != LOST && current != RELEASED).then_some(word);
-        let updated = self.valid_until.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
-        updated.is_ok() || view.state != LeaseState::Held
-    }
-
-    /// The moment until which the lease is valid, if it is at `lease_ns`; noticing that it is over makes it so.
-    fn valid_until(&self, lease_ns: u64) -> Result<u64, LeaseState> {
-        loop {
-            match self.valid_until.load(Ordering::Acquire) {
-                LOST => return Err(LeaseState::Lost),
-                RELEASED => return Err(LeaseState::Released),
-                valid_until if valid_until > lease_ns => return Ok(valid_until),
-                expired => {
-                    let seen = self.valid_until.compare_exchange(expired, LOST, Ordering::AcqRel, Ordering::Acquire);
-                    if seen.is_ok() {
-                        return Err(LeaseState::Lost);
-                    }
-                }
-            }
-        }
-    }
-}
+use super::queue::{Submission, Work};
 
 /// A lock that was acquired. Dropping it says nothing to any server: the keys live on for their ttl unless
 /// [`Lease::unlock`] was called. All methods may be called from any thread.
@@ -132,7 +81,7 @@ impl Lease {
     /// # Errors
     /// [`Status::Closed`], [`Status::Forked`]; then there is no event.
     pub fn submit_unlock(&self, tag: u64) -> Result<(), Error> {
-        self.shared.submit(Operation::Unlock { lease: self.key }, submission(tag, Work::Unlock), None)
+        self.shared.submit(Operation::Unlock { lease: self.key }, Submission::plain(tag, Work::Unlock), None)
     }
 
     /// Submits [`Lease::extend`]; its end is an [`Event::Done`](super::Event::Done).
@@ -141,7 +90,7 @@ impl Lease {
     /// [`Status::Invalid`], [`Status::Closed`], [`Status::Forked`]; then there is no event.
     pub fn submit_extend(&self, ttl_ms: u64, tag: u64) -> Result<(), Error> {
         self.shared.check_ttl(ttl_ms)?;
-        self.shared.submit(Operation::Extend { lease: self.key, ttl_ms }, submission(tag, Work::Extend), None)
+        self.shared.submit(Operation::Extend { lease: self.key, ttl_ms }, Submission::plain(tag, Work::Extend), None)
     }
 
     /// Releases the lock and does not wait for the nodes: the outcome goes to the counters alone.
@@ -201,7 +150,7 @@ impl Lease {
     #[must_use]
     pub fn node_count_held(&self) -> usize {
         match self.state() {
-            LeaseState::Held => self.cell.node_count_held.load(Ordering::Relaxed),
+            LeaseState::Held => self.cell.node_count_held(),
             LeaseState::Lost | LeaseState::Released => 0,
         }
     }

@@ -7,7 +7,8 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::core::request::{Fault, FaultKind};
-use crate::net::stream::{Endpoint, Progress, Read, Stream};
+use crate::net::read::Read;
+use crate::net::stream::{Endpoint, Progress, Stream};
 use crate::net::sys::Interest;
 use crate::redis::foreign;
 

@@ -5,55 +5,24 @@
 //! blocking face never sleeps on it (a sleeping leader that shared it would miss wake-ups).
 
 use std::os::fd::RawFd;
-use std::sync::Arc;
 
 use crate::core::operation::Operation;
 use crate::core::report::Status;
 use crate::core::time::{NS_PER_MS, Now};
-use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
 
 use super::canceller::Canceller;
 use super::error::Error;
-use super::events::{Event, Submission};
 use super::link::Link;
-use super::owner::Owner;
+use super::loop_descriptors::LoopDescriptors;
+use super::queue::{Fact, Submission};
 use super::shared::{Shared, closed};
 use super::state::State;
 
-/// The descriptors of one handle's event-loop face, valid as long as the handle.
-#[derive(Debug)]
-pub(crate) struct LoopFace {
-    pub(crate) epoll: Arc<Epoll>,
-    pub(crate) timer: TimerFd,
-    pub(crate) ready: EventFd,
-}
-
-impl LoopFace {
-    pub(crate) fn new() -> std::io::Result<LoopFace> {
-        let face = LoopFace { epoll: Arc::new(Epoll::new()?), timer: TimerFd::new()?, ready: EventFd::new()? };
-        face.epoll.add(face.timer.fd(), Interest::READ)?;
-        face.epoll.add(face.ready.fd(), Interest::READ)?;
-        Ok(face)
-    }
-
-    pub(crate) fn fd(&self) -> RawFd {
-        self.epoll.fd()
-    }
-
-    /// How many [`LoopFace::fds`] there are.
-    pub(crate) const DESCRIPTORS: usize = 3;
-
-    /// All of them.
-    pub(crate) fn fds(&self) -> [RawFd; LoopFace::DESCRIPTORS] {
-        [self.epoll.fd(), self.timer.fd(), self.ready.fd()]
-    }
-}
-
 impl Shared {
     /// The descriptors of the event-loop face, made when they are first asked for.
-    fn face(&self) -> Result<&LoopFace, Error> {
+    fn face(&self) -> Result<&LoopDescriptors, Error> {
         let make = || {
-            let face = LoopFace::new()?;
+            let face = LoopDescriptors::new()?;
             self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
             self.bells.event_loop.hang(&face.ready);
             Ok::<_, std::io::Error>(face)
@@ -96,10 +65,10 @@ impl Shared {
         Ok(())
     }
 
-    /// The next event, if there is one. A lease in it keeps `owner`, which is ours.
-    pub(crate) fn next_event(&self, owner: &Arc<Owner>) -> Result<Option<Event>, Error> {
+    /// The next event, if there is one.
+    pub(crate) fn next_event(&self) -> Result<Option<Fact>, Error> {
         let mut state = self.enter_quietly()?;
-        let event = state.next_event(self.clock.now(), owner, self.face()?);
+        let event = state.next_event(self.clock.now(), self.face()?);
         drop(state);
         Ok(event)
     }
@@ -132,7 +101,7 @@ impl Shared {
 
 impl State {
     /// Brings the event loop's descriptor up to date: what to poll for, until when, and whether it is readable.
-    pub(crate) fn update_loop(&mut self, face: &LoopFace) {
+    pub(crate) fn update_loop(&mut self, face: &LoopDescriptors) {
         let generation = self.poll_set_generation();
         if self.queue.registered_generation != Some(generation) {
             self.queue.registered_generation = Some(generation);
@@ -150,7 +119,7 @@ impl State {
     }
 
     /// The loop has come: what there is to read is read, what was submitted leaves, and then it is judged who is late.
-    pub(crate) fn process(&mut self, now: Now, face: &LoopFace, was_rung: bool) {
+    pub(crate) fn process(&mut self, now: Now, face: &LoopDescriptors, was_rung: bool) {
         if std::mem::take(&mut self.queue.is_signalled) | was_rung {
             face.ready.drain();
         }
@@ -167,9 +136,9 @@ impl State {
 
     /// The next event. When there is none, what was submitted meanwhile leaves, and the descriptor is no longer readable
     /// for events.
-    pub(crate) fn next_event(&mut self, now: Now, owner: &Arc<Owner>, face: &LoopFace) -> Option<Event> {
+    pub(crate) fn next_event(&mut self, now: Now, face: &LoopDescriptors) -> Option<Fact> {
         let machine = &self.machine;
-        let event = self.queue.next(owner, |node| machine.is_up(node));
+        let event = self.queue.next(|node| machine.is_up(node));
         if event.is_none() {
             self.flush(now);
         }

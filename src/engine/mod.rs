@@ -8,7 +8,9 @@
 mod acquaintance;
 mod blocking;
 mod canceller;
+mod cell;
 mod driver;
+mod driver_thread;
 mod entropy;
 mod error;
 mod events;
@@ -18,23 +20,27 @@ mod inspection;
 mod lease;
 mod link;
 mod look;
+mod loop_descriptors;
 mod loop_face;
 mod options;
+mod outcome;
 mod owner;
+mod queue;
 mod shared;
 mod state;
 mod sync;
 
 pub use canceller::Canceller;
 pub use error::{Error, NodeDetail};
-pub use events::{Event, Value, Work};
+pub use events::{Event, Value};
 pub use handle::{LockRequest, Redlock};
 pub use inspection::{Holder, InspectedNode, Inspection};
 pub use lease::Lease;
 pub use options::{
     CONNECT_TIMEOUT_MS_RANGE, DRIFT_PPM_RANGE, KEY_BYTES_MAX, MAX_TTL_MS_RANGE, NODE_TIMEOUT_MS_RANGE, Options,
     Protocol, RETRY_DELAY_MS_RANGE, RETRY_JITTER_MS_RANGE, RestartGuard, SPIN_US_RANGE, STALL_TIMEOUT_MS_RANGE,
-    TOKEN_BYTES_MAX, TTL_MS_RANGE,
+    TOKEN_BYTES_MAX, TTL_MS_RANGE, in_range,
 };
+pub use queue::Work;
 
 pub use crate::core::operation::LeaseState;

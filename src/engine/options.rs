@@ -6,8 +6,11 @@ use std::path::PathBuf;
 
 pub use crate::core::config::RestartGuard;
 use crate::core::config::{self, Config, Limits};
+use crate::core::report::Status;
 use crate::core::request::MAX_NODES;
-pub use crate::redis::handshake::Protocol;
+
+use super::error::Error;
+pub use crate::redis::dialect::Protocol;
 
 /// Range of `node_timeout_ms`.
 pub const NODE_TIMEOUT_MS_RANGE: RangeInclusive<u64> = 1..=600_000;
@@ -171,6 +174,16 @@ pub fn in_range(name: &str, value: u64, range: &RangeInclusive<u64>) -> Result<(
         Ok(())
     } else {
         Err(format!("{name} is {value}; it must be {} to {}", range.start(), range.end()))
+    }
+}
+
+/// A wait in milliseconds as callers say it: `None`, by -1, is without limit.
+pub(super) fn wait_ms(wait_ms: i64) -> Result<Option<u64>, Error> {
+    match wait_ms {
+        -1 => Ok(None),
+        _ => u64::try_from(wait_ms)
+            .map(Some)
+            .map_err(|_| Error::plain(Status::Invalid, format!("wait_ms is {wait_ms}; it must be -1 or more"))),
     }
 }
 

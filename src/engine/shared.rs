@@ -8,36 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use once_cell::sync::OnceCell;
 
-use crate::core::operation::{Input, LeaseKey, NodeView, Operation};
+use crate::core::operation::{Input, LeaseKey, Operation};
 use crate::core::report::{Failure, Status};
-use crate::core::request::Bytes;
 use crate::core::stats::Stats;
 use crate::core::time::{NS_PER_MS, Now};
 use crate::net::clock::LeaseClock;
 use crate::net::sys::{self, EventFd, Inherited};
 
 use super::canceller::Bells;
-use super::driver::Driver;
+use super::driver_thread::Driver;
 use super::error::Error;
 use super::handover::SLEEP_MAX_NS;
-use super::lease::LeaseCell;
-use super::loop_face::LoopFace;
+use super::loop_descriptors::LoopDescriptors;
 use super::options::{Options, TTL_MS_RANGE, in_range};
 use super::state::{PollSet, State};
-
-/// How an operation ended, with what its caller needs from the state.
-pub(crate) type Finished = Result<Success, Failure>;
-
-/// A successful end.
-#[derive(Debug)]
-pub(crate) enum Success {
-    /// A lock was acquired.
-    Locked { lease: LeaseKey, token: Bytes, fence: Option<u64>, cell: Arc<LeaseCell> },
-    /// Done as asked.
-    Done,
-    /// Who holds the lock, per node.
-    Inspected(Vec<NodeView>),
-}
 
 /// After this long without a look at the sockets, what they have to say is read before something new is sent: they
 /// may have been closed over night.
@@ -60,8 +44,8 @@ pub(crate) struct Shared {
     pub(super) is_interruptible: bool,
     pub(super) spin_ns: u64,
     max_ttl_ms: Option<u64>,
-    pub(super) loop_face: OnceCell<LoopFace>,
-    pub(super) loop_descriptors: [Inherited; LoopFace::DESCRIPTORS],
+    pub(super) loop_face: OnceCell<LoopDescriptors>,
+    pub(super) loop_descriptors: [Inherited; LoopDescriptors::DESCRIPTORS],
     pub(super) driver: Driver,
     pub(crate) urls: Vec<Arc<str>>,
 }

@@ -16,12 +16,12 @@ use crate::redis::command::Encoder;
 use crate::redis::reply::{Incoming, classify};
 
 use super::canceller::Canceller;
+use super::cell::LeaseCell;
 use super::entropy::SystemEntropy;
-use super::events::{EventQueue, Submission};
 use super::handover::{Handover, Kicks, Slot};
-use super::lease::LeaseCell;
 use super::link::{Link, LinkEvent};
-use super::shared::{Finished, Success};
+use super::outcome::{Finished, Success};
+use super::queue::{EventQueue, Submission};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
 const READS_PER_TURN: usize = 16;

@@ -8,8 +8,8 @@
 
 use std::ptr;
 
-use super::guard::read;
 use super::pointer::{give, look, take};
+use super::read::read;
 use super::status::{REDLOCK_E_INVALID, REDLOCK_OK, redlock_status_t};
 use crate::engine::Canceller;
 

@@ -6,9 +6,9 @@
 use std::ffi::c_char;
 use std::ptr::{self, NonNull};
 
-use super::guard;
 use super::outcome::{self, REDLOCK_NODE_NONE};
 use super::pointer::{Terminated, give, look, take};
+use super::read::read;
 use super::status::{self, REDLOCK_OK, redlock_status_t};
 use crate::core::report::Outcome;
 use crate::engine::{Error, NodeDetail};
@@ -36,14 +36,14 @@ struct Node {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_free(error: *mut redlock_error_t) {
     // SAFETY: an error object of the caller's, not used again, or NULL.
-    guard::read((), || drop(unsafe { take(error) }));
+    read((), || drop(unsafe { take(error) }));
 }
 
 /// The status that the call returned. REDLOCK_OK where error is NULL. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_code(error: *const redlock_error_t) -> redlock_status_t {
     // SAFETY: a live error object or NULL.
-    guard::read(REDLOCK_OK, || unsafe { look(error) }.map_or(REDLOCK_OK, |error| error.code))
+    read(REDLOCK_OK, || unsafe { look(error) }.map_or(REDLOCK_OK, |error| error.code))
 }
 
 /// One line for people, such as "not acquired: held on nodes 1,2,4 (7.3 s left); node 3: timeout after 100 ms".
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn redlock_error_code(error: *const redlock_error_t) -> re
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_message(error: *const redlock_error_t) -> *const c_char {
     // SAFETY: a live error object or NULL.
-    guard::read(c"".as_ptr(), || unsafe { look(error) }.map_or(c"".as_ptr(), |error| error.message.as_ptr()))
+    read(c"".as_ptr(), || unsafe { look(error) }.map_or(c"".as_ptr(), |error| error.message.as_ptr()))
 }
 
 /// How many nodes the error object tells about: all of the handle's, or 0 where none was asked or error is
@@ -59,7 +59,7 @@ pub unsafe extern "C" fn redlock_error_message(error: *const redlock_error_t) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_node_count(error: *const redlock_error_t) -> usize {
     // SAFETY: a live error object or NULL.
-    guard::read(0, || unsafe { look(error) }.map_or(0, |error| error.nodes.len()))
+    read(0, || unsafe { look(error) }.map_or(0, |error| error.nodes.len()))
 }
 
 /// The URL of a node, counted from 0, without user name and password. Borrowed from error. NULL where error is
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn redlock_error_node_count(error: *const redlock_error_t)
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_node_url(error: *const redlock_error_t, node: usize) -> *const c_char {
     // SAFETY: a live error object or NULL.
-    guard::read(ptr::null(), || unsafe { node_of(error, node) }.map_or(ptr::null(), |node| node.url.as_ptr()))
+    read(ptr::null(), || unsafe { node_of(error, node) }.map_or(ptr::null(), |node| node.url.as_ptr()))
 }
 
 /// What a node, counted from 0, contributed: one of the REDLOCK_NODE_ values. REDLOCK_NODE_NONE where error is
@@ -75,7 +75,7 @@ pub unsafe extern "C" fn redlock_error_node_url(error: *const redlock_error_t, n
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_node_outcome(error: *const redlock_error_t, node: usize) -> i32 {
     // SAFETY: a live error object or NULL.
-    guard::read(REDLOCK_NODE_NONE, || unsafe { node_of(error, node) }.map_or(REDLOCK_NODE_NONE, |node| node.outcome))
+    read(REDLOCK_NODE_NONE, || unsafe { node_of(error, node) }.map_or(REDLOCK_NODE_NONE, |node| node.outcome))
 }
 
 /// The words of a node, counted from 0: the server's or the system's, escaped and cut at 256 bytes, else the
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn redlock_error_node_outcome(error: *const redlock_error_
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_node_text(error: *const redlock_error_t, node: usize) -> *const c_char {
     // SAFETY: a live error object or NULL.
-    guard::read(ptr::null(), || unsafe { node_of(error, node) }.map_or(ptr::null(), |node| node.text.as_ptr()))
+    read(ptr::null(), || unsafe { node_of(error, node) }.map_or(ptr::null(), |node| node.text.as_ptr()))
 }
 
 /// Milliseconds from the request to this outcome, of a node counted from 0. 0 where nothing was sent, error is
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn redlock_error_node_text(error: *const redlock_error_t, 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_node_elapsed_ms(error: *const redlock_error_t, node: usize) -> u64 {
     // SAFETY: a live error object or NULL.
-    guard::read(0, || unsafe { node_of(error, node) }.map_or(0, |node| node.elapsed_ms))
+    read(0, || unsafe { node_of(error, node) }.map_or(0, |node| node.elapsed_ms))
 }
 
 /// How long the other holder's key still lives on a node, counted from 0, whose outcome is REDLOCK_NODE_HELD,
@@ -99,7 +99,7 @@ pub unsafe extern "C" fn redlock_error_node_elapsed_ms(error: *const redlock_err
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_error_node_remaining_ms(error: *const redlock_error_t, node: usize) -> i64 {
     // SAFETY: a live error object or NULL.
-    guard::read(-1, || unsafe { node_of(error, node) }.map_or(-1, |node| node.remaining_ms))
+    read(-1, || unsafe { node_of(error, node) }.map_or(-1, |node| node.remaining_ms))
 }
 
 /// # Safety

@@ -7,11 +7,11 @@ use std::ptr;
 use std::sync::Arc;
 
 use super::error::redlock_error_t;
-use super::guard::read;
-use super::handle::redlock_t;
+use super::guard::Poison;
 use super::inspect::redlock_inspection_t;
 use super::lease::redlock_lease_t;
 use super::pointer::{borrow_mut, give, look, take};
+use super::read::read;
 use super::status::{self, REDLOCK_OK, redlock_status_t};
 use crate::engine::{Error, Event, Lease, Value, Work};
 
@@ -38,7 +38,7 @@ enum Kind {
 /// A lease until somebody takes it.
 struct NewLease {
     engine: Lease,
-    handle: Arc<redlock_t>,
+    poison: Arc<Poison>,
 }
 
 /// redlock_event_kind(): a submitted operation ended. There is exactly one for each.
@@ -145,7 +145,7 @@ pub unsafe extern "C" fn redlock_event_take_lease(event: *mut redlock_event_t) -
         match unsafe { borrow_mut(event, "event") }.map(|event| &mut event.kind) {
             Ok(Kind::Done { lease, .. }) => {
                 let taken = lease.take();
-                taken.map_or(ptr::null_mut(), |taken| give(redlock_lease_t::new(taken.engine, taken.handle)))
+                taken.map_or(ptr::null_mut(), |taken| give(redlock_lease_t::new(taken.engine, taken.poison)))
             }
             _ => ptr::null_mut(),
         }
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn redlock_event_free(event: *mut redlock_event_t) {
         // SAFETY: an event of the caller's, not used again, or NULL.
         let event = unsafe { take(event) };
         if let Some(Kind::Done { lease: Some(lease), .. }) = event.map(|event| event.kind)
-            && let Ok(_inside) = lease.handle.enter()
+            && let Ok(_inside) = lease.poison.enter()
         {
             // A handle that is closed has released it.
             let _ = lease.engine.unlock_nowait();
@@ -210,13 +210,13 @@ pub unsafe extern "C" fn redlock_event_free(event: *mut redlock_event_t) {
 }
 
 impl redlock_event_t {
-    pub(super) fn new(event: Event, handle: &Arc<redlock_t>) -> redlock_event_t {
+    pub(super) fn new(event: Event, poison: &Arc<Poison>) -> redlock_event_t {
         let reason = |failed: Error| Some(redlock_error_t::from(failed));
         let (kind, tag, error) = match event {
             Event::Done { tag, work, result } => {
                 let (mut lease, mut inspect, mut error) = (None, None, None);
                 match result {
-                    Ok(Value::Lease(engine)) => lease = Some(NewLease { engine, handle: Arc::clone(handle) }),
+                    Ok(Value::Lease(engine)) => lease = Some(NewLease { engine, poison: Arc::clone(poison) }),
                     Ok(Value::Inspection(inspection)) => inspect = Some(redlock_inspection_t::from(inspection)),
                     Ok(Value::Nothing) => {}
                     Err(failed) => error = reason(failed),

@@ -40,9 +40,10 @@ use std::ptr;
 
 use super::error::ErrorOut;
 use super::event::redlock_event_t;
-use super::guard::{guard, read};
+use super::guard::guard;
 use super::handle::{at_work, redlock_t};
 use super::pointer::{Places, give, share};
+use super::read::read;
 use super::status::{self, REDLOCK_E_INTERNAL, redlock_status_t};
 
 /// The descriptor to watch for reading; the same one every time. It is the handle's: only watch it, stop watching
@@ -103,7 +104,7 @@ pub unsafe extern "C" fn redlock_next_event(rl: *const redlock_t) -> *mut redloc
         // SAFETY: a live handle or NULL.
         let Ok(handle) = (unsafe { share(rl, "rl") }) else { return ptr::null_mut() };
         let event = handle.enter().and_then(|_inside| handle.engine.next_event()).ok().flatten();
-        event.map_or(ptr::null_mut(), |event| give(redlock_event_t::new(event, &handle)))
+        event.map_or(ptr::null_mut(), |event| give(redlock_event_t::new(event, &handle.poison)))
     })
 }
 
@@ -129,7 +130,7 @@ pub unsafe extern "C" fn redlock_next_events(
         while !places.is_full()
             && let Ok(Some(event)) = handle.engine.next_event()
         {
-            places.put(give(redlock_event_t::new(event, &handle)));
+            places.put(give(redlock_event_t::new(event, &handle.poison)));
         }
         places.count()
     })

@@ -1,6 +1,7 @@
 //! No panic leaves a C function.
 //!
-//! Every exported function runs in [`guard`] (it returns a status) or in [`read`] (it returns a value, or nothing).
+//! Every exported function runs in [`guard`] (it returns a status) or in [`read`](super::read::read) (it returns a value, or
+//! nothing).
 //! The type `Poison` is how a handle remembers that a defect showed while it was in use.
 
 use std::any::Any;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::error::ErrorOut;
+use super::read::failure;
 use super::status::{self, REDLOCK_E_INTERNAL, REDLOCK_OK, redlock_status_t};
 use crate::core::report::Status;
 use crate::engine::Error;
@@ -25,20 +27,6 @@ pub(super) fn guard(error: ErrorOut, body: impl FnOnce() -> Result<(), Error>) -
         number
     }))
     .unwrap_or(REDLOCK_E_INTERNAL)
-}
-
-/// Runs the body of a function that cannot fail; `neutral` is its answer in case of a defect.
-pub(super) fn read<T>(neutral: T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or(neutral)
-}
-
-/// An argument that is out of its range, in words: "ttl_ms is 0".
-pub(super) fn invalid(detail: impl AsRef<str>) -> Error {
-    failure(Status::Invalid, detail.as_ref())
-}
-
-fn failure(status: Status, detail: &str) -> Error {
-    Error { status, message: format!("{}: {detail}", status.text()), nodes: Vec::new() }
 }
 
 fn defect(panic: Box<dyn Any + Send>) -> Error {
@@ -77,6 +65,7 @@ impl Drop for Inside<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::read::invalid;
     use super::*;
 
     fn status_of(body: impl FnOnce() -> Result<(), Error>) -> redlock_status_t {
@@ -105,10 +94,5 @@ mod tests {
         });
         assert_eq!(status, status::REDLOCK_E_INVALID);
         assert!(poison.enter().is_ok());
-    }
-
-    #[test]
-    fn a_panic_in_a_getter_is_its_neutral_value() {
-        assert_eq!(read(7, || panic!("a defect made for this test")), 7);
     }
 }

@@ -7,14 +7,16 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
 
+use super::arguments::{check_timeout, yes_or_no};
 use super::canceller::redlock_canceller_t;
 use super::error::{ErrorOut, redlock_error_t};
-use super::guard::{Inside, Poison, guard, invalid, read};
+use super::guard::{Inside, Poison, guard};
 use super::lease::redlock_lease_t;
-use super::options::{redlock_options_t, yes_or_no};
+use super::options::redlock_options_t;
 use super::pointer::{
     Out, Terminated, borrow, bytes, give, give_shared, list, look, put_number, share, string, take_shared,
 };
+use super::read::{invalid, read};
 use super::request::redlock_request_t;
 use super::status::redlock_status_t;
 use crate::core::request::MAX_NODES;
@@ -28,7 +30,7 @@ use crate::engine::{Error, LockRequest, Redlock};
 pub struct redlock_t {
     pub(super) engine: Redlock,
     urls: Vec<Terminated>,
-    poison: Poison,
+    pub(super) poison: Arc<Poison>,
 }
 
 impl redlock_t {
@@ -37,10 +39,10 @@ impl redlock_t {
         self.poison.enter()
     }
 
-    fn lock(self: &Arc<redlock_t>, request: &LockRequest, out: Out<redlock_lease_t>) -> Result<(), Error> {
+    fn lock(&self, request: &LockRequest, out: Out<redlock_lease_t>) -> Result<(), Error> {
         let _inside = self.enter()?;
         let lease = self.engine.lock(request)?;
-        out.put(give(redlock_lease_t::new(lease, Arc::clone(self))));
+        out.put(give(redlock_lease_t::new(lease, Arc::clone(&self.poison))));
         Ok(())
     }
 }
@@ -90,7 +92,7 @@ pub unsafe extern "C" fn redlock_new(
         let options = unsafe { look(options) }.map(|options| options.engine.clone()).unwrap_or_default();
         let engine = Redlock::new(&urls, &options)?;
         let urls = (0..engine.node_count()).filter_map(|node| engine.node_url(node).map(Terminated::new)).collect();
-        out.put(give_shared(Arc::new(redlock_t { engine, urls, poison: Poison::default() })));
+        out.put(give_shared(Arc::new(redlock_t { engine, urls, poison: Arc::default() })));
         Ok(())
     })
 }
@@ -314,14 +316,6 @@ pub unsafe extern "C" fn redlock_cancel_count(rl: *const redlock_t, tag: u64, co
         unsafe { put_number(count, met) };
         Ok(())
     })
-}
-
-/// -1 and more.
-pub(super) fn check_timeout(timeout_ms: i64) -> Result<(), Error> {
-    if timeout_ms < -1 {
-        return Err(invalid(format!("timeout_ms is {timeout_ms}; it must be -1 or more")));
-    }
-    Ok(())
 }
 
 /// # Safety

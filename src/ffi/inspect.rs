@@ -7,10 +7,11 @@ use std::ffi::{c_char, c_void};
 use std::ptr;
 
 use super::error::{ErrorOut, redlock_error_t};
-use super::guard::{guard, read};
+use super::guard::guard;
 use super::handle::redlock_t;
 use super::outcome::{self, REDLOCK_NODE_NONE};
 use super::pointer::{Out, Terminated, bytes, give, look, share, string, take};
+use super::read::read;
 use super::status::redlock_status_t;
 use crate::engine::{Error, Inspection};
 

@@ -7,11 +7,12 @@ use std::ffi::c_char;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
+use super::arguments::check_timeout;
 use super::canceller::redlock_canceller_t;
 use super::error::{ErrorOut, redlock_error_t};
-use super::guard::{guard, read};
-use super::handle::{check_timeout, redlock_t};
+use super::guard::{Poison, guard};
 use super::pointer::{Terminated, borrow, look, take};
+use super::read::read;
 use super::status::redlock_status_t;
 use crate::core::report::Status;
 use crate::engine::{Error, Lease, LeaseState};
@@ -23,15 +24,16 @@ use crate::engine::{Error, Lease, LeaseState};
 /// Freed by: redlock_lease_free(), which does not unlock.
 pub struct redlock_lease_t {
     pub(super) engine: Lease,
-    pub(super) handle: Arc<redlock_t>,
+    /// Its handle's.
+    pub(super) poison: Arc<Poison>,
     // Copies that end with NUL; many leases are never asked.
     token: OnceLock<Terminated>,
     resource: OnceLock<Terminated>,
 }
 
 impl redlock_lease_t {
-    pub(super) fn new(engine: Lease, handle: Arc<redlock_t>) -> redlock_lease_t {
-        redlock_lease_t { engine, handle, token: OnceLock::new(), resource: OnceLock::new() }
+    pub(super) fn new(engine: Lease, poison: Arc<Poison>) -> redlock_lease_t {
+        redlock_lease_t { engine, poison, token: OnceLock::new(), resource: OnceLock::new() }
     }
 }
 
@@ -62,7 +64,7 @@ pub unsafe extern "C" fn redlock_unlock(
     guard(error, || {
         // SAFETY: a live lease or NULL.
         let lease = unsafe { borrow(lease, "lease") }?;
-        let _inside = lease.handle.enter()?;
+        let _inside = lease.poison.enter()?;
         lease.engine.unlock()
     })
 }
@@ -80,7 +82,7 @@ pub unsafe extern "C" fn redlock_unlock_nowait(lease: *const redlock_lease_t) ->
     guard(ErrorOut::unwanted(), || {
         // SAFETY: a live lease or NULL.
         let lease = unsafe { borrow(lease, "lease") }?;
-        let _inside = lease.handle.enter()?;
+        let _inside = lease.poison.enter()?;
         lease.engine.unlock_nowait()
     })
 }
@@ -106,7 +108,7 @@ pub unsafe extern "C" fn redlock_extend(
     guard(error, || {
         // SAFETY: a live lease or NULL.
         let lease = unsafe { borrow(lease, "lease") }?;
-        let _inside = lease.handle.enter()?;
+        let _inside = lease.poison.enter()?;
         lease.engine.extend(ttl_ms)
     })
 }
@@ -225,7 +227,7 @@ pub unsafe extern "C" fn redlock_lease_wait_lost_cancellable(
         let lease = unsafe { borrow(lease, "lease") }?;
         // SAFETY: a live canceller or NULL.
         let canceller = unsafe { look(canceller) }.map(|canceller| &canceller.engine);
-        let _inside = lease.handle.enter()?;
+        let _inside = lease.poison.enter()?;
         check_timeout(timeout_ms)?;
         match lease.engine.wait_lost(timeout_ms, canceller)? {
             false => Ok(()),

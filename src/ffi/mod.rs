@@ -128,6 +128,7 @@
 // The names of the C interface.
 #![allow(non_camel_case_types)]
 
+mod arguments;
 mod canceller;
 mod error;
 mod event;
@@ -139,6 +140,7 @@ mod lease;
 mod options;
 mod outcome;
 mod pointer;
+mod read;
 mod request;
 mod stats;
 mod status;

@@ -5,14 +5,15 @@
 //! and NULL unsets them. What belongs together (a certificate and its key) is checked by redlock_new().
 
 use std::ffi::{OsStr, c_char, c_void};
-use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
 
+use super::arguments::{checked, yes_or_no};
 use super::error::ErrorOut;
-use super::guard::{guard, invalid, read};
+use super::guard::guard;
 use super::pointer::{borrow_mut, bytes, give, optional_string, take};
+use super::read::{invalid, read};
 use super::request::REDLOCK_NO_LIMIT;
 use super::status::redlock_status_t;
 use crate::engine::{
@@ -69,7 +70,7 @@ pub unsafe extern "C" fn redlock_options_set_node_timeout_ms(
     node_timeout_ms: u64,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.node_timeout_ms = in_range(node_timeout_ms, NODE_TIMEOUT_MS_RANGE, "node_timeout_ms")?;
+        engine.node_timeout_ms = checked(node_timeout_ms, &NODE_TIMEOUT_MS_RANGE, "node_timeout_ms")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.
@@ -84,7 +85,7 @@ pub unsafe extern "C" fn redlock_options_set_stall_timeout_ms(
     stall_timeout_ms: u64,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.stall_timeout_ms = in_range(stall_timeout_ms, STALL_TIMEOUT_MS_RANGE, "stall_timeout_ms")?;
+        engine.stall_timeout_ms = checked(stall_timeout_ms, &STALL_TIMEOUT_MS_RANGE, "stall_timeout_ms")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.
@@ -99,7 +100,7 @@ pub unsafe extern "C" fn redlock_options_set_connect_timeout_ms(
     connect_timeout_ms: u64,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.connect_timeout_ms = in_range(connect_timeout_ms, CONNECT_TIMEOUT_MS_RANGE, "connect_timeout_ms")?;
+        engine.connect_timeout_ms = checked(connect_timeout_ms, &CONNECT_TIMEOUT_MS_RANGE, "connect_timeout_ms")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.
@@ -132,7 +133,7 @@ pub unsafe extern "C" fn redlock_options_set_retry_delay_ms(
     retry_delay_ms: u64,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.retry_delay_ms = in_range(retry_delay_ms, RETRY_DELAY_MS_RANGE, "retry_delay_ms")?;
+        engine.retry_delay_ms = checked(retry_delay_ms, &RETRY_DELAY_MS_RANGE, "retry_delay_ms")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.
@@ -146,7 +147,7 @@ pub unsafe extern "C" fn redlock_options_set_retry_jitter_ms(
     retry_jitter_ms: u64,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.retry_jitter_ms = in_range(retry_jitter_ms, RETRY_JITTER_MS_RANGE, "retry_jitter_ms")?;
+        engine.retry_jitter_ms = checked(retry_jitter_ms, &RETRY_JITTER_MS_RANGE, "retry_jitter_ms")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.
@@ -161,7 +162,7 @@ pub unsafe extern "C" fn redlock_options_set_drift_ppm(
     drift_ppm: u64,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        engine.drift_ppm = in_range(drift_ppm, DRIFT_PPM_RANGE, "drift_ppm")?;
+        engine.drift_ppm = checked(drift_ppm, &DRIFT_PPM_RANGE, "drift_ppm")?;
         Ok(())
     };
     // SAFETY: live options that are nobody else's now, or NULL.
@@ -210,7 +211,7 @@ pub unsafe extern "C" fn redlock_options_set_max_ttl_ms(
     let change = |engine: &mut Options| {
         engine.max_ttl_ms = match max_ttl_ms {
             0 => None,
-            ttl => Some(in_range(ttl, MAX_TTL_MS_RANGE, "max_ttl_ms")?),
+            ttl => Some(checked(ttl, &MAX_TTL_MS_RANGE, "max_ttl_ms")?),
         };
         Ok(())
     };
@@ -264,7 +265,7 @@ pub unsafe extern "C" fn redlock_options_set_spin_us(
     spin_us: u32,
 ) -> redlock_status_t {
     let change = |engine: &mut Options| {
-        in_range(u64::from(spin_us), SPIN_US_RANGE, "spin_us")?;
+        checked(u64::from(spin_us), &SPIN_US_RANGE, "spin_us")?;
         engine.spin_us = spin_us;
         Ok(())
     };
@@ -440,21 +441,6 @@ unsafe fn set(
         let options = unsafe { borrow_mut(options, "options") }?;
         change(&mut options.engine)
     })
-}
-
-fn in_range(value: u64, range: RangeInclusive<u64>, name: &str) -> Result<u64, Error> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(invalid(format!("{name} is {value}, not within {} and {}", range.start(), range.end())))
-}
-
-pub(super) fn yes_or_no(value: i32, name: &str) -> Result<bool, Error> {
-    match value {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(invalid(format!("{name} is {value}, not 0 or 1"))),
-    }
 }
 
 fn path(given: &[u8]) -> PathBuf {

@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, c_char};
 
-use super::guard;
+use super::read::read;
 use crate::core::report::Outcome;
 use crate::core::request::FaultKind;
 
@@ -35,7 +35,7 @@ pub const REDLOCK_NODE_PROTOCOL: i32 = 9;
 /// text is static. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn redlock_node_outcome_text(outcome: i32) -> *const c_char {
-    guard::read(c"".as_ptr(), || phrase(outcome).as_ptr())
+    read(c"".as_ptr(), || phrase(outcome).as_ptr())
 }
 
 /// The number by which C knows this outcome.

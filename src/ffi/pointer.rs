@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
 
-use super::guard::invalid;
+use super::read::invalid;
 use crate::engine::Error;
 
 /// What C may hold: usable from any thread.

@@ -6,11 +6,12 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
+use super::arguments::yes_or_no;
 use super::canceller::redlock_canceller_t;
 use super::error::ErrorOut;
-use super::guard::{guard, invalid, read};
-use super::options::yes_or_no;
+use super::guard::guard;
 use super::pointer::{borrow_mut, bytes, give, look, optional_string, string, take};
+use super::read::{invalid, read};
 use super::status::redlock_status_t;
 use crate::engine::{Error, LockRequest};
 

@@ -7,9 +7,10 @@ use std::ffi::c_char;
 use std::ptr;
 
 use super::error::{ErrorOut, redlock_error_t};
-use super::guard::{guard, read};
+use super::guard::guard;
 use super::handle::redlock_t;
 use super::pointer::{Out, Terminated, give, look, share, take};
+use super::read::read;
 use super::status::redlock_status_t;
 use crate::core::stats::{NodeStats, Stats};
 

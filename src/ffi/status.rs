@@ -4,7 +4,7 @@
 
 use std::ffi::c_char;
 
-use super::guard;
+use super::read::read;
 use crate::core::report::Status;
 
 /// The result of a call: REDLOCK_OK or one of the REDLOCK_E_ values.
@@ -39,7 +39,7 @@ pub const REDLOCK_E_INTERNAL: redlock_status_t = -11;
 /// text is static. redlock_error_message() says more. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn redlock_status_text(status: redlock_status_t) -> *const c_char {
-    guard::read(c"".as_ptr(), || text(status).as_ptr())
+    read(c"".as_ptr(), || text(status).as_ptr())
 }
 
 /// The number by which C knows this status.

@@ -51,7 +51,7 @@ pub unsafe extern "C" fn redlock_submit_unlock(
     guard(error, || {
         // SAFETY: a live lease or NULL.
         let lease = unsafe { borrow(lease, "lease") }?;
-        let _inside = lease.handle.enter()?;
+        let _inside = lease.poison.enter()?;
         lease.engine.submit_unlock(tag)
     })
 }
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn redlock_submit_extend(
     guard(error, || {
         // SAFETY: a live lease or NULL.
         let lease = unsafe { borrow(lease, "lease") }?;
-        let _inside = lease.handle.enter()?;
+        let _inside = lease.poison.enter()?;
         lease.engine.submit_extend(ttl_ms, tag)
     })
 }

@@ -5,7 +5,7 @@
 
 use std::ffi::c_char;
 
-use super::guard;
+use super::read::read;
 
 /// The version of the library as a number, comparable with REDLOCK_VERSION_NUMBER. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
@@ -13,20 +13,20 @@ pub extern "C" fn redlock_version_number() -> u32 {
     const NUMBER: u32 = digits(env!("CARGO_PKG_VERSION_MAJOR")) * 1_000_000
         + digits(env!("CARGO_PKG_VERSION_MINOR")) * 1_000
         + digits(env!("CARGO_PKG_VERSION_PATCH"));
-    guard::read(0, || NUMBER)
+    read(0, || NUMBER)
 }
 
 /// The version of the library as text, such as "0.1.0". Static, never NULL. Any thread. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn redlock_version() -> *const c_char {
-    guard::read(c"".as_ptr(), || concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
+    read(c"".as_ptr(), || concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
 }
 
 /// 1 if the library was built with TLS, so that it takes `rediss://` and `valkeys://` URLs, else 0. Any thread. Waits:
 /// never. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub extern "C" fn redlock_has_tls() -> i32 {
-    guard::read(0, || i32::from(cfg!(feature = "tls")))
+    read(0, || i32::from(cfg!(feature = "tls")))
 }
 
 const fn digits(text: &str) -> u32 {

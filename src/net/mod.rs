@@ -5,6 +5,7 @@
 //! [`sys`] makes every system call. Of the core this room knows only faults and [`Now`](crate::core::time::Now).
 
 pub mod clock;
+pub mod read;
 mod resolve;
 pub mod stream;
 pub mod sys;

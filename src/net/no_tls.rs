@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::core::request::{Fault, FaultKind};
 
 use super::fault;
-use super::stream::Read;
+use super::read::Read;
 use super::sys::Socket;
 
 /// See the feature `tls`.

@@ -11,14 +11,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::core::request::{Fault, FaultKind};
 
+use super::read::{READ_MAX_BYTES, Read};
 use super::resolve::{Resolution, Resolved, Resolver};
 pub use super::sys::Interest;
 use super::sys::Socket;
 use super::tls::{TlsContext, TlsSession};
 use super::{fault, reason, unreachable_fault};
-
-/// The most that one [`Stream::read`] appends.
-pub const READ_MAX_BYTES: usize = 16 * 1024;
 
 /// Where a node listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,20 +71,6 @@ pub enum Progress {
     Pending,
     /// Bytes can be exchanged.
     Open,
-}
-
-/// What [`Stream::read`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Read {
-    /// Bytes were appended.
-    Data {
-        /// There may be more at once: read again before waiting, for the descriptor may never become readable for it.
-        more: bool,
-    },
-    /// Nothing now.
-    Empty,
-    /// The peer has closed its side; there will be nothing more.
-    Eof,
 }
 
 /// One connection, or the making of one.

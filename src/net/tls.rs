@@ -16,7 +16,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use crate::core::request::Fault;
 
-use super::stream::{READ_MAX_BYTES, Read};
+use super::read::{READ_MAX_BYTES, Read};
 use super::sys::Socket;
 use super::{reason, unreachable_fault};
 use explain::{explain, permanent};

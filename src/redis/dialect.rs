@@ -1,4 +1,4 @@
-//! Which of a server's commands is used where several would do the same.
+//! What a connection speaks: which version of the protocol, and which command where several would do the same.
 
 /// How one connection's server compares and deletes. Known after the handshake, fixed for the life of the connection.
 ///
@@ -14,4 +14,16 @@ pub enum Dialect {
     DelexIfeq,
     /// `DELIFEQ key token`: Valkey since 9.0.
     DelIfeq,
+}
+
+/// Which version of the protocol to speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// RESP3 where the server has it.
+    #[default]
+    Auto,
+    /// RESP2: no invalidation pushes, hence no wake-up when a lock is released.
+    Resp2,
+    /// RESP3 or nothing.
+    Resp3,
 }

@@ -16,7 +16,7 @@ use std::mem;
 
 use ::redis::{Cmd, Value};
 
-use super::dialect::Dialect;
+use super::dialect::{Dialect, Protocol};
 use super::error;
 use super::frame::protocol;
 use super::reply::value;
@@ -26,18 +26,6 @@ use steps::Step;
 pub use steps::Steps;
 
 mod steps;
-
-/// Which version of the protocol to speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Protocol {
-    /// RESP3 where the server has it.
-    #[default]
-    Auto,
-    /// RESP2: no invalidation pushes, hence no wake-up when a lock is released.
-    Resp2,
-    /// RESP3 or nothing.
-    Resp3,
-}
 
 /// What a connection introduces itself with.
 #[derive(Debug, Clone, Default)]

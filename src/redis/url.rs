@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use ::redis::{ConnectionAddr, IntoConnectionInfo};
 
-use super::handshake::Protocol;
+use super::dialect::Protocol;
 
 /// Longest URL in bytes.
 pub const URL_BYTES_MAX: usize = 4096;

@@ -9,7 +9,7 @@ use crate::support::locking::*;
 use crate::support::{Cluster, Node, Peer, Proxy, resource, tls, wait_for};
 use redlock::core::report::Status;
 use redlock::engine::{Options, Redlock};
-use redlock::redis::handshake::Protocol;
+use redlock::redis::dialect::Protocol;
 
 /// The failure of a lock on this one node.
 fn failure(url: String, options: &Options) -> redlock::engine::Error {

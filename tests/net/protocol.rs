@@ -8,8 +8,9 @@ use crate::support::Node;
 use redlock::core::request::{Bytes, Fault, FaultKind, Push, Remaining, Reply, Request, RequestKind};
 use redlock::redis::command::Encoder;
 use redlock::redis::dialect::Dialect;
+use redlock::redis::dialect::Protocol;
 use redlock::redis::frame::Cutter;
-use redlock::redis::handshake::{Greeting, Handshake, Identity, Login, Protocol};
+use redlock::redis::handshake::{Greeting, Handshake, Identity, Login};
 use redlock::redis::reply::{Incoming, classify};
 use redlock::redis::url::Secret;
 

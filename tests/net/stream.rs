@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redlock::core::request::{Fault, FaultKind};
-use redlock::net::stream::{Address, Endpoint, Progress, READ_MAX_BYTES, Read, Stream};
+use redlock::net::read::{READ_MAX_BYTES, Read};
+use redlock::net::stream::{Address, Endpoint, Progress, Stream};
 use redlock::net::sys::{Epoll, Interest, PollFd, Polled, poll};
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Certificates, Node, spawn, wait_for};
 use redlock::core::request::{Fault, FaultKind};
-use redlock::net::stream::{Address, Endpoint, Progress, Read, Stream};
+use redlock::net::read::Read;
+use redlock::net::stream::{Address, Endpoint, Progress, Stream};
 use redlock::net::sys::{Interest, PollFd, Polled, poll};
 use redlock::net::tls::{TlsContext, TlsOptions};
 use rustls::pki_types::pem::PemObject;

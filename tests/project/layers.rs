@@ -1,5 +1,6 @@
 //! The table of rooms in ARCHITECTURE.md, held against the sources: who may use whom.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -90,4 +91,77 @@ fn the_core_has_three_floors_and_no_arrow_goes_up() {
 fn the_core_sees_no_clock_no_socket_no_thread_and_no_chance() {
     let wrong = wrong_lines("core", |code| FORBIDDEN_IN_CORE.iter().any(|word| code.contains(word)));
     assert!(wrong.is_empty(), "the core is told time and randomness:\n{}", wrong.join("\n"));
+}
+
+/// `engine/lease.rs` is the module `["engine", "lease"]`.
+fn module_of(path: &Path) -> Vec<String> {
+    let inside =
+        path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).expect("a source").with_extension("");
+    let mut names: Vec<String> = inside.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+    names.pop_if(|last| last == "mod");
+    names
+}
+
+/// The paths that begin with `crate` or `super` in a source, groups in braces taken apart.
+fn paths_in(code: &str) -> Vec<String> {
+    let is_of_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("crate::").chain(code.match_indices("super::")) {
+        if code[..at].ends_with(is_of_path) {
+            continue;
+        }
+        let path: String = code[at..].chars().take_while(|&c| is_of_path(c)).collect();
+        match code[at + path.len()..].strip_prefix('{').and_then(|group| group.split_once('}')) {
+            Some((group, _)) => found.extend(group.split(',').map(|name| format!("{path}{}", name.trim()))),
+            None => found.push(path),
+        }
+    }
+    found
+}
+
+/// The module that a path leads to from `here`, or the one that has what it names.
+fn target(here: &[String], path: &str, modules: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
+    let mut at = here.to_vec();
+    for name in path.split("::").filter(|name| !name.is_empty()) {
+        match name {
+            "crate" => at.clear(),
+            "super" => {
+                at.pop();
+            }
+            name => at.push(name.to_owned()),
+        }
+    }
+    while !at.is_empty() && !modules.contains(&at) {
+        at.pop();
+    }
+    (!at.is_empty() && at != here).then_some(at)
+}
+
+#[test]
+fn no_modules_import_each_other_in_a_circle() {
+    let is_test = |module: &[String]| module.iter().any(|name| name == "tests");
+    let all: Vec<(Vec<String>, String)> = ROOMS
+        .iter()
+        .flat_map(|(room, _)| sources(room))
+        .map(|(path, text)| (module_of(&path), text))
+        .filter(|(module, _)| !is_test(module))
+        .collect();
+    let modules: BTreeSet<Vec<String>> = all.iter().map(|(module, _)| module.clone()).collect();
+    let mut uses: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for (module, text) in &all {
+        let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code: String = shipped.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+        let used = paths_in(&code).into_iter().filter_map(|path| target(module, &path, &modules));
+        uses.entry(module.clone()).or_default().extend(used);
+    }
+    assert!(uses.values().map(BTreeSet::len).sum::<usize>() > 200, "the imports are not read");
+    // Whoever uses nothing that is left is not in a circle; in the end only circles and what stands on them remain.
+    while let Some(free) = uses.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {
+        uses.remove(&free);
+        uses.values_mut().for_each(|used| {
+            used.remove(&free);
+        });
+    }
+    let left: Vec<String> = uses.iter().map(|(module, used)| format!("{module:?} uses {used:?}")).collect();
+    assert!(left.is_empty(), "in circles, or on top of them:\n{}", left.join("\n"));
 }

@@ -5,7 +5,6 @@ use std::fmt::Debug;
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use super::super::{fault, unreachable_fault};
-use super::trust;
 use crate::core::request::{Fault, FaultKind};
 
 pub(super) fn permanent(text: &str) -> Fault {
@@ -89,7 +88,7 @@ fn distrust(why: &CertificateError) -> String {
         }
         CertificateError::BadEncoding => "is damaged",
         CertificateError::UnhandledCriticalExtension => "has a critical extension that is not known here",
-        CertificateError::Other(_) if trust::is_authority_in_use(why) => {
+        CertificateError::Other(_) if is_authority_in_use(why) => {
             "is an authority's own: put it into tls_ca_file, or let the authority sign one for the server"
         }
         CertificateError::Other(other)
@@ -139,6 +138,12 @@ pub(super) fn spoken(variant: &impl Debug) -> String {
         text.push(character.to_ascii_lowercase());
     }
     text
+}
+
+/// webpki refuses a server that shows an authority's certificate as its own. It has checked the dates by then.
+pub(super) fn is_authority_in_use(why: &CertificateError) -> bool {
+    let CertificateError::Other(other) = why else { return false };
+    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 #[cfg(test)]

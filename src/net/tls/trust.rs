@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::explain;
+use super::explain::{self, is_authority_in_use};
 
 /// Trusts what an authority has signed, and a certificate that was itself named as one (`openssl req -x509`: a server
 /// that is its own authority).
@@ -104,12 +104,6 @@ impl ServerCertVerifier for Trusting {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.authorities.supported_verify_schemes()
     }
-}
-
-/// webpki refuses a server that shows an authority's certificate as its own. It has checked the dates by then.
-pub(super) fn is_authority_in_use(why: &CertificateError) -> bool {
-    let CertificateError::Other(other) = why else { return false };
-    matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
 /// webpki checks names last, so the rest is right.
