@@ -260,6 +260,33 @@ static int scenario_threads64(struct bench *bench)
     return many(bench, 64, 5.0);
 }
 
+static int on_event_loop(struct bench *bench, unsigned tasks)
+{
+    struct contestant c[] = {contestant_floor_tasks("one thread, multiplexed", 'm', tasks),
+                             contestant_loop("library, event loop", 'L', tasks)};
+    if (contest(bench, c, 2) != 0)
+        return -1;
+    ratio(bench, &c[1], &c[0], METRIC_THROUGHPUT, GOAL_AT_LEAST, 0.9);
+    ratio(bench, &c[1], &c[0], METRIC_CPU, GOAL_AT_MOST, 2.0);
+    ratio(bench, &c[1], &c[0], METRIC_P99, GOAL_AT_MOST, 2.0);
+    return 0;
+}
+
+static int scenario_loop8(struct bench *bench)
+{
+    return on_event_loop(bench, 8);
+}
+
+static int scenario_loop64(struct bench *bench)
+{
+    return on_event_loop(bench, 64);
+}
+
+static int scenario_loop1000(struct bench *bench)
+{
+    return on_event_loop(bench, 1000);
+}
+
 static void report_size(struct bench *bench, const char *what, const char *file, double limit_kb)
 {
     struct stat info;
@@ -363,6 +390,9 @@ static const struct scenario {
     {"far", "10 ms round trip", scenario_far},
     {"threads8", "8 threads, distinct resources", scenario_threads8},
     {"threads64", "64 threads, distinct resources", scenario_threads64},
+    {"loop8", "event loop, 8 operations in flight", scenario_loop8},
+    {"loop64", "event loop, 64 operations in flight", scenario_loop64},
+    {"loop1000", "event loop, 1000 operations in flight", scenario_loop1000},
     {"handover", "one lock that all want and nobody holds for long", scenario_handover},
     {"loss", "a lock's keys are deleted on three of five nodes", scenario_loss},
     {"memory", "memory and size", scenario_memory},

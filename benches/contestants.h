@@ -31,6 +31,8 @@ struct contestant contestant_floor(const char *name, char letter, unsigned tasks
 struct contestant contestant_floor_tasks(const char *name, char letter, unsigned tasks);
 /* `tasks` threads on one handle of this library. `open` is NULL when the benchmark was built without it. */
 struct contestant contestant_library(const char *name, char letter, unsigned tasks);
+/* One thread that keeps `tasks` operations in flight on the event loop of this library; likewise. */
+struct contestant contestant_loop(const char *name, char letter, unsigned tasks);
 
 /* The key of one task: the same length for every contestant. */
 void contestant_key(char key[32], char letter, unsigned task);
