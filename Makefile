@@ -169,7 +169,7 @@ bench: build ## this library against hand-written floors
 	@benches/run
 endif
 
-.PHONY: install-strip uninstall manual uninstalled test-install
+.PHONY: test-dist install-strip uninstall manual uninstalled test-install
 # Without cargo, as under sudo, what was built before is installed.
 INSTALL_NEEDS := $(if $(shell command -v $(CARGO)),build archive $(if $(filter $(RELEASE)/redlock,$(REDLOCK_COMMAND)),cli) manual)
 
@@ -199,6 +199,10 @@ $(TARGET)/docs-venv/bin/mkdocs:
 .PHONY: dist
 dist: build archive cli manual ## tarball and Debian packages into target/dist (packaging/README.md)
 	@tools/dist $(TARGET)/dist
+
+test-dist: dist ## every package that `make dist` makes, the static command included, unpacked or installed, and used
+	@tools/dist $(TARGET)/test-dist
+	@tools/servers run 3 -- tests/install/packages $(TARGET)/test-dist
 
 test-install: ## install, uninstall, and programs that use what was installed
 	@tools/test install

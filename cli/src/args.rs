@@ -95,7 +95,8 @@ pub enum Command {
     Status(Status),
     /// Wait until nobody holds a lock, without taking it
     Wait(Wait),
-    /// Name each misconfiguration that voids the guarantee, and what to do about it
+    /// Name each misconfiguration that voids the guarantee, and what to type to cure it; exit status 0: no more than notes, 1:
+    /// warnings, 78: errors
     Doctor(Doctor),
     /// Show nodes, latencies and locks, again and again
     Top(Top),
@@ -272,7 +273,7 @@ const EXIT_STATUS: &str = "\
 Exit status:
   redlock run passes on that of the command, 128 + N if signal N ended it. Otherwise:
     0   done
-    1   the lock is held by another (-E changes it); status: nobody holds it
+    1   the lock is held by another (-E changes it); status: nobody holds it; doctor: warnings
    64   wrong usage
    69   too few nodes answered to form a quorum
    70   a bug in redlock
@@ -280,7 +281,7 @@ Exit status:
    74   the output could not be written
    75   it is not known whether the request was applied
    76   the lock was lost, or is not this token's
-   78   configuration: URLs, credentials, permissions, certificates
+   78   configuration: URLs, credentials, permissions, certificates; doctor: errors
   126   the command cannot be executed
   127   the command was not found
   128+N signal N ended the wait";

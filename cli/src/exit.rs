@@ -1,6 +1,7 @@
 //! Exit statuses. A job's own status passes through; those of this command follow sysexits.h and are in the manual.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use redlock::core::report::Status;
@@ -8,6 +9,8 @@ use redlock::engine::Error;
 
 /// Somebody else holds the lock; `--conflict-exit-code` changes it.
 pub const NOT_ACQUIRED: u8 = 1;
+/// `doctor`: warnings and no error.
+pub const WARNED: u8 = 1;
 /// EX_USAGE: the command line is wrong.
 pub const USAGE: u8 = 64;
 /// EX_UNAVAILABLE: too few nodes answered.
@@ -61,7 +64,7 @@ impl Failure {
 
     /// Prints the reason and yields the exit status.
     pub fn report(self) -> ExitCode {
-        eprintln!("redlock: {}", self.message);
+        tell(self.message);
         ExitCode::from(self.code)
     }
 }
@@ -86,6 +89,11 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
         Failure::new(OUTPUT, format!("cannot write the output: {error}"))
     }
+}
+
+/// One line on stderr. A full disk or a closed pipe there must not end the guardian of a job, so that an error is none.
+pub fn tell(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "redlock: {line}");
 }
 
 /// clap's own message; help and version are no errors.

@@ -23,6 +23,7 @@ pub struct Probe {
     stream: Stream,
     received: Vec<u8>,
     cutter: Cutter,
+    user: Option<String>,
 }
 
 /// What a node answered.
@@ -52,7 +53,7 @@ impl Probe {
         while stream.drive().map_err(text)? == Progress::Pending {
             wait(&stream, false, deadline)?;
         }
-        let mut probe = Probe { stream, received: Vec::new(), cutter: Cutter::new() };
+        let mut probe = Probe { stream, received: Vec::new(), cutter: Cutter::new(), user: None };
         probe.log_in(&node, options)?;
         Ok(probe)
     }
@@ -65,6 +66,7 @@ impl Probe {
             let mut words = vec!["AUTH"];
             words.extend(user.as_deref());
             words.push(password);
+            self.user = user.clone();
             // The node may repeat the arguments in its message: only the code is safe to show.
             self.ask::<Value>(&words).map_err(|error| {
                 error
@@ -77,6 +79,11 @@ impl Probe {
             self.ask::<Value>(&["SELECT", &node.db.to_string()])?;
         }
         Ok(())
+    }
+
+    /// The user of the login; `None`: the default user.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// Asks one question. The node's error is the answer's error.

@@ -1,6 +1,6 @@
 //! `redlock run`: takes the lock, runs the job, and ends the job before the lock can end.
 
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -103,11 +103,11 @@ fn acquire(session: &mut Session, connection: &Connection, options: &Run, ttl: M
     let result = session.lock(request, |seen| {
         if tells {
             has_told = true;
-            eprint!("\r\x1b[Kredlock: waiting for {}: {}", options.name, describe_holder(seen));
+            let _ = write!(io::stderr(), "\r\x1b[Kredlock: waiting for {}: {}", options.name, describe_holder(seen));
         }
     });
     if has_told {
-        eprint!("\r\x1b[K");
+        let _ = write!(io::stderr(), "\r\x1b[K");
     }
     result.map_err(|failure| failure.with_conflict_code(options.conflict_exit_code))
 }
@@ -214,14 +214,14 @@ impl Job<'_> {
         if let Some(metrics) = &mut self.metrics
             && let Err(failure) = metrics.publish(&self.session.redlock, (!is_over).then_some(&self.lease))
         {
-            eprintln!("redlock: {failure}");
+            exit::tell(failure);
             self.metrics = None;
         }
     }
 
     fn say(&self, what: &str) {
         if !self.is_quiet {
-            eprintln!("redlock: {what}");
+            exit::tell(what);
         }
     }
 }

@@ -111,7 +111,7 @@ fn read_file(connection: &Connection) -> Result<File, Failure> {
     let has_secret = file.password.is_some() || file.servers.iter().any(|url| has_password(url));
     let is_open = fs::metadata(&path).is_ok_and(|metadata| metadata.mode() & 0o044 != 0);
     if has_secret && is_open && !connection.quiet {
-        eprintln!("redlock: {} holds a password and others may read it: chmod 600", path.display());
+        exit::tell(format_args!("{} holds a password and others may read it: chmod 600", path.display()));
     }
     Ok(file)
 }
@@ -119,8 +119,8 @@ fn read_file(connection: &Connection) -> Result<File, Failure> {
 fn servers(connection: &Connection, file: &File) -> Result<Vec<String>, Failure> {
     if !connection.servers.is_empty() {
         if connection.servers.iter().any(|url| has_password(url)) && !connection.quiet {
-            eprintln!(
-                "redlock: other users can read a password in -S: use REDLOCK_SERVERS, REDLOCK_PASSWORD or --password-file"
+            exit::tell(
+                "other users can read a password in -S: use REDLOCK_SERVERS, REDLOCK_PASSWORD or --password-file",
             );
         }
         return Ok(connection.servers.clone());

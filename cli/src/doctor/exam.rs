@@ -26,8 +26,23 @@ pub struct Exam {
     pub refused: Vec<(&'static str, String)>,
     /// The node announces changes of keys.
     pub tracks: bool,
-    /// CONFIG GET save and appendonly, where permitted.
-    pub persistence: Option<(String, String)>,
+    /// Where CONFIG GET is permitted.
+    pub persistence: Option<Persistence>,
+    /// The user that was logged in; `None`: the default user.
+    pub user: Option<String>,
+}
+
+/// What survives a crash of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing.
+    None,
+    /// What the last snapshot had.
+    Snapshots,
+    /// All but the last second or so: appendonly without appendfsync always.
+    Nearly,
+    /// Everything that was confirmed.
+    All,
 }
 
 /// A node's clock against this machine's.
@@ -58,9 +73,6 @@ pub fn examine(url: &str, options: &Options) -> Answer<Exam> {
     pings.sort_unstable();
     let info = probe.ask::<String>(&["INFO"]).map(|text| parse_info(&text));
     let mut refused = Vec::new();
-    if let Err(message) = &info {
-        refused.push(("info", message.clone()));
-    }
     let clock = read_clock(&mut probe);
     if let Err(message) = &clock {
         refused.push(("time", message.clone()));
@@ -73,7 +85,15 @@ pub fn examine(url: &str, options: &Options) -> Answer<Exam> {
         let pair = probe.ask::<HashMap<String, String>>(&["CONFIG", "GET", name]).ok()?;
         pair.get(name).cloned()
     };
-    let persistence = setting(&mut probe, "save").zip(setting(&mut probe, "appendonly"));
+    let save = setting(&mut probe, "save");
+    let appends = setting(&mut probe, "appendonly").zip(setting(&mut probe, "appendfsync"));
+    let persistence =
+        save.zip(appends).map(|(save, (appendonly, fsync))| match (appendonly.as_str(), fsync.as_str()) {
+            ("yes", "always") => Persistence::All,
+            ("yes", _) => Persistence::Nearly,
+            _ if save.is_empty() => Persistence::None,
+            _ => Persistence::Snapshots,
+        });
     Ok(Exam {
         info: info.unwrap_or_default(),
         round_trip: pings[pings.len() / 2],
@@ -81,6 +101,7 @@ pub fn examine(url: &str, options: &Options) -> Answer<Exam> {
         refused,
         tracks,
         persistence,
+        user: probe.user().map(str::to_owned),
     })
 }
 
@@ -95,11 +116,14 @@ fn try_commands(probe: &mut Probe, key: &str) -> Vec<(&'static str, String)> {
     let delete = "if redis.call('get',KEYS[1])==ARGV[1] then return redis.call('del',KEYS[1]) end return 0";
     let extend = "if redis.call('get',KEYS[1])==ARGV[1] then if redis.call('pttl',KEYS[1])<tonumber(ARGV[2]) then \
                   return redis.call('pexpire',KEYS[1],ARGV[2]) end return 1 end return 0";
-    let commands: [(&'static str, Vec<&str>); 8] = [
+    // Taking a fencing token.
+    let fence = "redis.call('time') redis.call('pttl',KEYS[1]) return redis.call('get',KEYS[1])";
+    let commands: [(&'static str, Vec<&str>); 9] = [
         ("set", vec!["SET", key, "doctor", "NX", "PX", KEY_LIFE_MS]),
         ("pttl", vec!["PTTL", key]),
         ("getrange", vec!["GETRANGE", key, "0", "255"]),
         ("eval +get +pttl +pexpire", vec!["EVAL", extend, "1", key, "doctor", "6000"]),
+        ("eval +get +time +pttl", vec!["EVAL", fence, "1", key]),
         ("eval +get +del", vec!["EVAL", delete, "1", key, "doctor"]),
         ("client|info", vec!["CLIENT", "INFO"]),
         // Nobody has this number.

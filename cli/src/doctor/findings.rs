@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redlock::engine::{Options, RestartGuard};
 
-use super::exam::Exam;
+use super::exam::{Exam, Persistence};
 use crate::duration::Milliseconds;
 
 /// Clocks of nodes further apart than this stop votes under the strict guard.
@@ -64,7 +64,7 @@ pub fn findings(exams: &[Result<Exam, String>], ttl: Milliseconds, options: &Opt
     let mut found = Vec::new();
     for (node, exam) in exams.iter().enumerate() {
         match exam {
-            Err(error) => found.push(Finding::new(Severity::Error, "unreachable", vec![node], error.clone())),
+            Err(error) => found.push(unreachable(node, error)),
             Ok(exam) => {
                 found.extend(role(node, exam));
                 found.extend(memory(node, exam));
@@ -98,6 +98,15 @@ fn together(found: Vec<Finding>) -> Vec<Finding> {
     merged
 }
 
+fn unreachable(node: usize, error: &str) -> Finding {
+    let cure = if error.starts_with("login failed") {
+        "check the user and the password: ACL GETUSER USER on the node; REDLOCK_PASSWORD or --password-file here"
+    } else {
+        "start the server, or open its port to this machine: redis-cli -u URL PING"
+    };
+    Finding::new(Severity::Error, "unreachable", vec![node], error).cure(cure)
+}
+
 fn role(node: usize, exam: &Exam) -> Vec<Finding> {
     let mut found = Vec::new();
     let role = exam.field("role");
@@ -105,7 +114,7 @@ fn role(node: usize, exam: &Exam) -> Vec<Finding> {
         let message = format!("is a replica of {}:{}", exam.field("master_host"), exam.field("master_port"));
         found.push(
             Finding::new(Severity::Error, "replica", vec![node], message)
-                .cure("use an independent master: REPLICAOF NO ONE"),
+                .cure("REPLICAOF NO ONE, CONFIG REWRITE; or name an independent master instead"),
         );
     }
     if role == "master" && exam.field("connected_slaves").parse().unwrap_or(0) > 0 {
@@ -116,17 +125,20 @@ fn role(node: usize, exam: &Exam) -> Vec<Finding> {
                 vec![node],
                 "has replicas: after a failover to one of them, locks that it had not received are granted twice",
             )
-            .cure("switch off automatic failover for this node, or wait for max-ttl after each"),
+            .cure("SENTINEL REMOVE NAME on its Sentinels; or keep the promoted one away for max-ttl"),
         );
     }
     if exam.field("cluster_enabled") == "1" {
         found.push(
             Finding::new(Severity::Error, "cluster", vec![node], "is in cluster mode: not an independent master")
-                .cure("cluster-enabled no"),
+                .cure("cluster-enabled no in its configuration file, then restart it"),
         );
     }
     if exam.field("redis_mode") == "sentinel" {
-        found.push(Finding::new(Severity::Error, "sentinel", vec![node], "is a Sentinel: it holds no keys"));
+        found.push(
+            Finding::new(Severity::Error, "sentinel", vec![node], "is a Sentinel: it holds no keys")
+                .cure("name the master instead: redis-cli -p PORT SENTINEL MASTERS shows it"),
+        );
     }
     found
 }
@@ -140,53 +152,71 @@ fn memory(node: usize, exam: &Exam) -> Option<Finding> {
     let severity = if has_limit { Severity::Error } else { Severity::Warning };
     let message =
         format!("evicts keys when its memory is full (maxmemory-policy {policy}): a lock may vanish while it is held");
-    Some(Finding::new(severity, "eviction", vec![node], message).cure("CONFIG SET maxmemory-policy noeviction"))
+    Some(
+        Finding::new(severity, "eviction", vec![node], message)
+            .cure("CONFIG SET maxmemory-policy noeviction, CONFIG REWRITE"),
+    )
 }
 
-/// A node that restarts empty grants locks that are held, unless a guard keeps it from voting.
+/// A node that comes back without its locks grants them again, unless a guard keeps it from voting.
 fn data(node: usize, exam: &Exam, options: &Options) -> Option<Finding> {
-    let (save, appendonly) = exam.persistence.as_ref()?;
-    if !save.is_empty() || appendonly == "yes" || options.restart_guard == RestartGuard::Strict {
-        return None;
-    }
-    let (severity, message) = match options.restart_guard {
-        RestartGuard::Off => (
-            Severity::Error,
-            "keeps no data on disk, and the restart guard is off: after a restart it grants locks that are held",
-        ),
-        _ => (
-            Severity::Warning,
-            "keeps no data on disk: clients that start after its restart let it grant locks that are held",
-        ),
+    let loss = match exam.persistence? {
+        Persistence::None => "keeps no data on disk",
+        Persistence::Snapshots => "keeps snapshots only: a crash loses all locks since the last one",
+        Persistence::Nearly => {
+            "writes its file once a second (appendfsync): a crash loses the locks of the last second"
+        }
+        Persistence::All => return None,
     };
-    Some(Finding::new(severity, "persistence", vec![node], message).cure(
-        "--restart-guard strict --max-ttl TIME in every client, or CONFIG SET appendonly yes with appendfsync always",
-    ))
+    let (severity, consequence) = match (options.restart_guard, exam.persistence?) {
+        (RestartGuard::Strict, _) => return None,
+        (RestartGuard::Off, _) => {
+            (Severity::Error, "; and the restart guard is off: after a restart it grants locks that are held")
+        }
+        (RestartGuard::Seen, Persistence::Nearly) => {
+            (Severity::Note, "; clients that start after its restart let it grant locks that are held")
+        }
+        (RestartGuard::Seen, _) => {
+            (Severity::Warning, "; clients that start after its restart let it grant locks that are held")
+        }
+    };
+    let files = match exam.persistence? {
+        Persistence::Nearly => "CONFIG SET appendfsync always",
+        _ => "CONFIG SET appendonly yes, CONFIG SET appendfsync always",
+    };
+    Some(
+        Finding::new(severity, "persistence", vec![node], format!("{loss}{consequence}"))
+            .cure(format!("--restart-guard strict --max-ttl TIME in every client; or {files}, CONFIG REWRITE")),
+    )
 }
 
 fn permissions(node: usize, exam: &Exam, options: &Options) -> Vec<Finding> {
     let mut found = Vec::new();
+    let user = exam.user.as_deref().unwrap_or("default");
     for (permission, message) in &exam.refused {
         let severity = match *permission {
             "set" | "eval +get +del" | "eval +get +pttl +pexpire" => Severity::Error,
-            "info" | "client|info" | "client|kill" => Severity::Warning,
+            "client|info" | "client|kill" => Severity::Warning,
             "time" if options.restart_guard == RestartGuard::Strict => Severity::Error,
             _ => Severity::Note,
         };
-        let cure = format!("ACL SETUSER {} +{permission}", options.username.as_deref().unwrap_or("USER"));
+        let cure = format!("ACL SETUSER {user} +{permission}");
         found.push(
             Finding::new(severity, "permission", vec![node], format!("misses a permission: {message}")).cure(cure),
         );
     }
     if exam.info.is_empty() {
         let message = "hides INFO: a restart, a replica or the same server under two names cannot be seen";
-        found.push(Finding::new(Severity::Warning, "hidden-info", vec![node], message).cure("permit +info"));
+        found.push(
+            Finding::new(Severity::Warning, "hidden-info", vec![node], message)
+                .cure(format!("ACL SETUSER {user} +info")),
+        );
     }
     if !exam.tracks {
         let message = "does not announce changes of keys (CLIENT TRACKING): waiters only retry";
         found.push(
             Finding::new(Severity::Note, "tracking", vec![node], message)
-                .cure("use Redis 6 or newer and permit +client|tracking +client|caching"),
+                .cure(format!("ACL SETUSER {user} +client|tracking +client|caching; servers before Redis 6 cannot")),
         );
     }
     found
@@ -200,7 +230,10 @@ fn version(node: usize, exam: &Exam) -> Option<Finding> {
     }
     if parts[..] == [8, 6, 3] {
         let message = "Redis 8.6.3 crashes when any client uses SET ... IFEQ ... PX on keys that expire";
-        return Some(Finding::new(Severity::Warning, "server-defect", vec![node], message).cure("upgrade the server"));
+        return Some(
+            Finding::new(Severity::Warning, "server-defect", vec![node], message)
+                .cure("upgrade the server; until then no client of it may use SET ... IFEQ (this library does not)"),
+        );
     }
     if parts[0] < 6 {
         let message = format!("Redis {version} is older than 6.0: not tested, and waiters only retry");
@@ -251,7 +284,7 @@ fn twins(exams: &[Result<Exam, String>]) -> Vec<Finding> {
                 nodes,
                 "are one server under several names: it would vote more than once",
             )
-            .cure("name each server once")
+            .cure("remove all but one of these URLs from the list of every client")
         })
         .collect()
 }
@@ -274,7 +307,10 @@ fn clocks(exams: &[Result<Exam, String>], options: &Options) -> Vec<Finding> {
                 (offset - median).abs() / 1_000,
                 if offset > median { "ahead of" } else { "behind" }
             );
-            found.push(Finding::new(severity, "clock-offset", vec![node], message).cure("synchronise it: NTP or PTP"));
+            found.push(
+                Finding::new(severity, "clock-offset", vec![node], message)
+                    .cure("synchronise it, by NTP or PTP: chronyc tracking on the node"),
+            );
         }
         let drift_ppm = i64::try_from(options.drift_ppm).unwrap_or(i64::MAX);
         if clock.rate_ppm.abs() > drift_ppm + RATE_NOISE_PPM + clock.uncertainty_us * 4 {
@@ -284,7 +320,7 @@ fn clocks(exams: &[Result<Exam, String>], options: &Options) -> Vec<Finding> {
             );
             found.push(
                 Finding::new(Severity::Error, "clock-rate", vec![node], message)
-                    .cure("repair its clock, or raise drift_ppm in every client"),
+                    .cure("let NTP discipline it: chronyc tracking on the node; or raise drift_ppm in every client"),
             );
         }
     }
@@ -307,5 +343,93 @@ fn number_of_nodes(count: usize) -> Option<Finding> {
             Some(Finding::new(Severity::Note, "node-count", vec![], message).cure("use an odd number of nodes"))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use super::super::exam::Clock;
+    use super::*;
+
+    const TTL: Milliseconds = Milliseconds(30_000);
+
+    fn healthy(number: usize) -> Exam {
+        let info = [("redis_version", "7.0.15"), ("role", "master"), ("maxmemory_policy", "noeviction")];
+        let mut info: HashMap<_, _> = info.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        info.insert("run_id".to_owned(), number.to_string());
+        Exam {
+            info,
+            round_trip: Duration::from_micros(100),
+            clock: Some(Clock { offset_us: 0, rate_ppm: 0, uncertainty_us: 50 }),
+            refused: Vec::new(),
+            tracks: true,
+            persistence: Some(Persistence::All),
+            user: None,
+        }
+    }
+
+    /// Three nodes of which the second is like this: severity and check of every finding.
+    fn judged(options: &Options, change: impl FnOnce(&mut Exam)) -> Vec<(Severity, &'static str)> {
+        let mut exams: Vec<_> = (0..3).map(healthy).collect();
+        change(&mut exams[1]);
+        let exams: Vec<_> = exams.into_iter().map(Ok).collect();
+        let found = findings(&exams, TTL, options);
+        assert!(found.iter().all(|finding| finding.nodes == [1] && finding.cure.is_some()), "{found:?}");
+        found.iter().map(|finding| (finding.severity, finding.check)).collect()
+    }
+
+    fn guarded(restart_guard: RestartGuard) -> Options {
+        Options { restart_guard, ..Options::default() }
+    }
+
+    #[test]
+    fn a_clock_that_is_off_matters_most_to_the_strict_guard() {
+        let off = |exam: &mut Exam| exam.clock = Some(Clock { offset_us: -700_000, rate_ppm: 0, uncertainty_us: 50 });
+        assert_eq!(judged(&guarded(RestartGuard::Seen), off), [(Severity::Warning, "clock-offset")]);
+        assert_eq!(judged(&guarded(RestartGuard::Strict), off), [(Severity::Error, "clock-offset")]);
+        let unclear =
+            |exam: &mut Exam| exam.clock = Some(Clock { offset_us: -700_000, rate_ppm: 0, uncertainty_us: 300_000 });
+        assert_eq!(judged(&guarded(RestartGuard::Seen), unclear), []);
+    }
+
+    #[test]
+    fn a_clock_that_runs_too_fast_is_an_error_where_it_was_measured_well() {
+        let fast = |exam: &mut Exam| exam.clock = Some(Clock { offset_us: 0, rate_ppm: 60_000, uncertainty_us: 50 });
+        assert_eq!(judged(&Options::default(), fast), [(Severity::Error, "clock-rate")]);
+        let noisy =
+            |exam: &mut Exam| exam.clock = Some(Clock { offset_us: 0, rate_ppm: 60_000, uncertainty_us: 20_000 });
+        assert_eq!(judged(&Options::default(), noisy), []);
+    }
+
+    #[test]
+    fn servers_with_known_defects_are_named() {
+        let is = |version: &'static str| {
+            move |exam: &mut Exam| {
+                exam.info.insert("redis_version".to_owned(), version.to_owned());
+            }
+        };
+        assert_eq!(judged(&Options::default(), is("8.6.3")), [(Severity::Warning, "server-defect")]);
+        assert_eq!(judged(&Options::default(), is("5.0.14")), [(Severity::Warning, "server-version")]);
+        assert_eq!(judged(&Options::default(), is("8.6.2")), []);
+    }
+
+    #[test]
+    fn what_a_crash_loses_is_weighed_against_the_restart_guard() {
+        let keeps = |persistence| move |exam: &mut Exam| exam.persistence = Some(persistence);
+        for (guard, persistence, expected) in [
+            (RestartGuard::Off, Persistence::Snapshots, Some(Severity::Error)),
+            (RestartGuard::Off, Persistence::Nearly, Some(Severity::Error)),
+            (RestartGuard::Off, Persistence::All, None),
+            (RestartGuard::Seen, Persistence::None, Some(Severity::Warning)),
+            (RestartGuard::Seen, Persistence::Nearly, Some(Severity::Note)),
+            (RestartGuard::Strict, Persistence::None, None),
+        ] {
+            let found = judged(&guarded(guard), keeps(persistence));
+            let expected: Vec<_> = expected.map(|severity| (severity, "persistence")).into_iter().collect();
+            assert_eq!(found, expected, "{guard:?} {persistence:?}");
+        }
     }
 }

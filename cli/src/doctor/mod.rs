@@ -34,7 +34,8 @@ pub fn doctor(connection: &Connection, options: &Doctor) -> Outcome {
     let worst = found.iter().map(|finding| finding.severity).max();
     Ok(match worst {
         Some(Severity::Error) => ExitCode::from(exit::CONFIG),
-        Some(Severity::Warning | Severity::Note) | None => ExitCode::SUCCESS,
+        Some(Severity::Warning) => ExitCode::from(exit::WARNED),
+        Some(Severity::Note) | None => ExitCode::SUCCESS,
     })
 }
 

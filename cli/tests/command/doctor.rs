@@ -1,10 +1,11 @@
 //! `redlock doctor` against nodes that void the guarantee, each in its own way.
 
+use crate::support::proxy::Proxy;
 use crate::support::{Cluster, Node};
 use crate::{bare, code, json, redlock, stdout};
 
 /// Persistence is what the servers of the tests do not have.
-const DURABLE: [&str; 2] = ["--appendonly", "yes"];
+const DURABLE: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 
 fn checks(output: &std::process::Output) -> Vec<(String, String, Vec<u64>)> {
     let found = json(output)["findings"].as_array().cloned().expect("findings");
@@ -56,6 +57,12 @@ fn each_misconfiguration_is_named_with_its_node_and_a_cure() {
     let text = redlock(&cluster, &["doctor", "--restart-guard", "off"]).output().unwrap();
     assert!(stdout(&text).contains("CONFIG SET maxmemory-policy noeviction"), "{text:?}");
     assert!(stdout(&text).contains("error: node 4: keeps no data on disk"), "{text:?}");
+    // What it prints for people has a cure below each finding.
+    let (findings, cures) = stdout(&text)
+        .lines()
+        .filter(|line| !line.starts_with("node"))
+        .fold((0, 0), |(f, c), line| if line.starts_with("    ") { (f, c + 1) } else { (f + 1, c) });
+    assert!(findings == cures && findings >= 6, "{text:?}");
 }
 
 #[test]
@@ -73,8 +80,62 @@ fn missing_permissions_are_named() {
     cluster[0].cli(&["ACL", "SETUSER", "least", "on", ">pw", "~*", "+set", "+eval", "+get", "+del", "+ping"]);
     let url = cluster[0].url().replace("redis://", "redis://least@");
     let output = bare(&["-S", &url, "--json", "doctor"]).env("REDLOCK_PASSWORD", "pw").output().unwrap();
+    assert_eq!(code(&output), 78, "{output:?}");
     let found = checks(&output);
     assert!(has(&found, "error", "permission", &[1]), "extension needs more: {output:?}");
     assert!(has(&found, "warning", "hidden-info", &[1]), "{found:?}");
-    assert!(stdout(&output).contains("ACL SETUSER"), "{output:?}");
+    assert!(has(&found, "note", "tracking", &[1]), "{found:?}");
+    let cures = stdout(&output);
+    for cure in ["+eval +get +pttl +pexpire", "+info", "+client|tracking +client|caching", "+client|kill", "+time"] {
+        assert!(cures.contains(&format!("ACL SETUSER least {cure}")), "{cure}: {cures}");
+    }
+    // Typing what it says cures what it names.
+    let found = json(&output)["findings"].as_array().cloned().expect("findings");
+    for cure in found.iter().filter_map(|finding| finding["cure"].as_str()) {
+        let typed: Vec<&str> = cure.split(';').next().unwrap_or_default().split_whitespace().collect();
+        if typed.first() == Some(&"ACL") {
+            assert_eq!(cluster[0].cli(&typed).trim(), "OK", "{cure}");
+        }
+    }
+    let again = bare(&["-S", &url, "--json", "doctor"]).env("REDLOCK_PASSWORD", "pw").output().unwrap();
+    let left: Vec<_> = checks(&again).into_iter().filter(|(_, check, _)| check != "node-count").collect();
+    assert_eq!(left, [], "{again:?}");
+    let wrong = bare(&["-S", &url, "doctor"]).env("REDLOCK_PASSWORD", "wrong").output().unwrap();
+    assert!(code(&wrong) == 78 && stdout(&wrong).contains("ACL GETUSER"), "{wrong:?}");
+}
+
+#[test]
+fn a_slow_node_is_compared_with_the_timeout_and_the_ttl() {
+    let cluster = Cluster::start_with(3, &DURABLE);
+    let far = Proxy::to(cluster[1].port());
+    far.delay(60);
+    let urls = [cluster[0].url(), far.url(), cluster[2].url()].join(" ");
+    let ask = |ttl: &str| bare(&["--json", "doctor", "-t", ttl]).env("REDLOCK_SERVERS", &urls).output().unwrap();
+    let output = ask("1s");
+    assert_eq!(code(&output), 1, "warnings: {output:?}");
+    assert!(has(&checks(&output), "warning", "ttl", &[2]), "{output:?}");
+    assert!(has(&checks(&output), "warning", "node-timeout", &[2]), "{output:?}");
+    let output = ask("1h");
+    assert!(!has(&checks(&output), "warning", "ttl", &[2]), "{output:?}");
+    assert!(stdout(&output).contains("--node-timeout "), "{output:?}");
+}
+
+#[test]
+fn what_a_crash_loses_is_told_by_its_severity() {
+    let cluster = Cluster::from_nodes(vec![
+        Node::start(&DURABLE),
+        Node::start(&["--appendonly", "yes"]),
+        Node::start(&["--save", "3600 1"]),
+    ]);
+    let ask = |arguments: &[&str]| redlock(&cluster, &[&["--json", "doctor"], arguments].concat()).output().unwrap();
+    let seen = ask(&[]);
+    assert_eq!(code(&seen), 1, "{seen:?}");
+    assert!(has(&checks(&seen), "note", "persistence", &[2]), "{seen:?}");
+    assert!(has(&checks(&seen), "warning", "persistence", &[3]), "{seen:?}");
+    let off = ask(&["--restart-guard", "off"]);
+    assert_eq!(code(&off), 78, "{off:?}");
+    assert!(has(&checks(&off), "error", "persistence", &[2]), "{off:?}");
+    assert!(has(&checks(&off), "error", "persistence", &[3]), "{off:?}");
+    let strict = ask(&["--restart-guard", "strict", "--max-ttl", "1m"]);
+    assert_eq!((code(&strict), checks(&strict)), (0, vec![]), "{strict:?}");
 }
