@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -31,12 +31,12 @@ enum Target {
 }
 
 impl Metrics {
-    /// An address has a port, anything else is a file.
+    /// An address is a host and a port, such as `127.0.0.1:9187` or `localhost:9187`; anything else is a file.
     pub fn start(target: &str, name: &str) -> Result<Metrics, Failure> {
-        let target = match target.parse::<SocketAddr>() {
-            Ok(address) => {
-                let refused = |error| Failure::new(exit::USAGE, format!("--metrics {address}: {error}"));
-                let listener = TcpListener::bind(address).map_err(refused)?;
+        let target = match is_address(target) {
+            true => {
+                let refused = |error| Failure::new(exit::USAGE, format!("--metrics {target}: {error}"));
+                let listener = TcpListener::bind(target).map_err(refused)?;
                 let page = Arc::new(Mutex::new(String::new()));
                 let served = Arc::clone(&page);
                 thread::Builder::new()
@@ -45,7 +45,7 @@ impl Metrics {
                     .map_err(|error| Failure::system("no thread", error))?;
                 Target::Http(page)
             }
-            Err(_) => Target::File(PathBuf::from(target)),
+            false => Target::File(PathBuf::from(target)),
         };
         Ok(Metrics { target, name: name.to_owned() })
     }
@@ -86,15 +86,12 @@ impl Metrics {
             page.sample(metric, &[], value);
         }
         type Reading = fn(&NodeStats) -> u64;
-        let per_node: [(&str, &str, &str, Reading); 6] = [
+        let per_node: [(&str, &str, &str, Reading); 5] = [
             ("redlock_node_up", "gauge", "1 while the node is connected and answers in time", |node| node.is_up),
             ("redlock_node_requests_total", "counter", "Requests sent", |node| node.requests),
             ("redlock_node_timeouts_total", "counter", "Requests not answered in time", |node| node.timeouts),
             ("redlock_node_errors_total", "counter", "Error replies", |node| node.errors),
             ("redlock_node_reconnects_total", "counter", "Connections made after the first", |node| node.reconnects),
-            ("redlock_node_latency_nanoseconds_total", "counter", "Time from request to reply, summed", |node| {
-                node.latency_ns_sum
-            }),
         ];
         for (metric, kind, help, reading) in per_node {
             page.family(metric, kind, help);
@@ -102,8 +99,19 @@ impl Metrics {
                 page.sample(metric, &[("node", redlock.node_url(number).unwrap_or_default())], reading(node));
             }
         }
+        let metric = "redlock_node_latency_seconds_total";
+        page.family(metric, "counter", "Time from request to reply, summed");
+        for (number, node) in stats.nodes.iter().take(redlock.node_count()).enumerate() {
+            let seconds = Duration::from_nanos(node.latency_ns_sum).as_secs_f64();
+            page.sample(metric, &[("node", redlock.node_url(number).unwrap_or_default())], seconds);
+        }
         Ok(page.0)
     }
+}
+
+fn is_address(target: &str) -> bool {
+    !target.contains('/')
+        && target.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 /// The text of the exposition format. Writing to a String cannot fail.

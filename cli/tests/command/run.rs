@@ -222,7 +222,7 @@ fn metrics_go_to_a_file_or_are_served() {
     assert!(text.contains("redlock_acquired_total 1\n"), "{text}");
     assert_eq!(text.matches("redlock_node_up{node=\"redis://127.0.0.1:").count(), 3, "{text}");
 
-    let address = format!("127.0.0.1:{}", crate::support::spawn::free_port());
+    let address = format!("localhost:{}", crate::support::spawn::free_port());
     let job = Running::start(redlock(&cluster, &["run", "--metrics", &address, &name, "sleep", "30"]));
     let mut page = String::new();
     let is_served = || {
