@@ -95,10 +95,11 @@ pub enum Command {
     Status(Status),
     /// Wait until nobody holds a lock, without taking it
     Wait(Wait),
-    /// Name each misconfiguration that voids the guarantee, and what to type to cure it; exit status 0: no more than notes, 1:
-    /// warnings, 78: errors
+    /// Name each misconfiguration that voids the guarantee, and what to type to cure it
+    ///
+    /// Exit status 0: no more than notes, 1: warnings, 78: errors.
     Doctor(Doctor),
-    /// Show nodes, latencies and locks, again and again
+    /// Show nodes, latencies, keys that clients wait for or guard (WATCHED), and locks, again and again
     Top(Top),
     /// Measure lock and unlock, and each node's round trip
     Bench(Bench),

@@ -24,6 +24,7 @@ const ROWS: usize = 20;
 struct Look {
     round_trip: Duration,
     clients: u64,
+    watched: u64,
     keys: Vec<String>,
     is_cut: bool,
 }
@@ -81,9 +82,9 @@ fn look(url: &str, probe: &mut Option<Probe>, settings: &Settings) -> Result<Loo
         None => probe.insert(Probe::open(url, &settings.options)?),
     };
     let round_trip = probe.ping()?;
-    let info: String = probe.ask(&["INFO", "clients"]).unwrap_or_default();
-    let clients =
-        info.lines().find_map(|line| line.strip_prefix("connected_clients:")).and_then(|text| text.parse().ok());
+    let clients = info(probe, "clients", "connected_clients");
+    // A client that waits for a lock has the node watch its key, and so has a holder that wants to hear of a loss.
+    let watched = info(probe, "stats", "tracking_total_keys");
     let pattern = format!("{}*", escape(&String::from_utf8_lossy(&settings.options.key_prefix)));
     let (mut keys, mut cursor) = (Vec::new(), "0".to_owned());
     loop {
@@ -92,10 +93,17 @@ fn look(url: &str, probe: &mut Option<Probe>, settings: &Settings) -> Result<Loo
         let texts = found.into_iter().filter_map(|key| redis::from_redis_value::<Vec<u8>>(key).ok());
         keys.extend(texts.map(|key| String::from_utf8_lossy(&key).into_owned()));
         if next == "0" || keys.len() >= KEYS_MAX {
-            return Ok(Look { round_trip, clients: clients.unwrap_or(0), is_cut: next != "0", keys });
+            return Ok(Look { round_trip, clients, watched, is_cut: next != "0", keys });
         }
         cursor = next;
     }
+}
+
+/// A number from INFO; 0 where that is hidden.
+fn info(probe: &mut Probe, section: &str, field: &str) -> u64 {
+    let text: String = probe.ask(&["INFO", section]).unwrap_or_default();
+    let value = text.lines().filter_map(|line| line.split_once(':')).find(|(name, _)| *name == field);
+    value.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }
 
 /// A glob pattern that matches this text alone.
@@ -122,7 +130,7 @@ fn by_prefix(looks: &[Result<Look, String>], prefix_len: usize) -> Vec<(String, 
 }
 
 fn draw(out: &mut impl io::Write, urls: &[&str], looks: &[Result<Look, String>], prefix_len: usize) -> io::Result<()> {
-    writeln!(out, "{:<4} {:<40} {:>10} {:>8} {:>8}", "NODE", "URL", "RTT", "CLIENTS", "KEYS")?;
+    writeln!(out, "{:<4} {:<40} {:>10} {:>8} {:>8} {:>8}", "NODE", "URL", "RTT", "CLIENTS", "WATCHED", "KEYS")?;
     for (number, (url, look)) in urls.iter().zip(looks).enumerate() {
         match look {
             Ok(look) => {
@@ -130,9 +138,10 @@ fn draw(out: &mut impl io::Write, urls: &[&str], looks: &[Result<Look, String>],
                 let more = if look.is_cut { "+" } else { "" };
                 writeln!(
                     out,
-                    "{:<4} {url:<40} {rtt:>10} {:>8} {:>8}{more}",
+                    "{:<4} {url:<40} {rtt:>10} {:>8} {:>8} {:>8}{more}",
                     number + 1,
                     look.clients,
+                    look.watched,
                     look.keys.len()
                 )?;
             }
@@ -149,7 +158,8 @@ fn draw(out: &mut impl io::Write, urls: &[&str], looks: &[Result<Look, String>],
 fn to_json(urls: &[&str], looks: &[Result<Look, String>]) -> serde_json::Value {
     let node = |(url, look): (&&str, &Result<Look, String>)| match look {
         Ok(look) => json!({
-            "url": url, "round_trip_us": look.round_trip.as_micros(), "clients": look.clients, "keys": look.keys.len(),
+            "url": url, "round_trip_us": look.round_trip.as_micros(), "clients": look.clients,
+            "watched": look.watched, "keys": look.keys.len(),
         }),
         Err(error) => json!({ "url": url, "error": error }),
     };

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Cluster, resource};
-use crate::{bare, code, json, redlock, stderr, stdout};
+use crate::support::{Cluster, resource, wait_for};
+use crate::{Running, SOON, bare, code, json, redlock, stderr, stdout};
 
 #[test]
 fn a_lock_lives_by_its_token() {
@@ -76,6 +76,13 @@ fn top_and_bench_print_what_they_see() {
     assert_eq!(code(&top), 0, "{top:?}");
     assert!(stdout(&top).contains("orders/*"), "{top:?}");
     assert!(stdout(&top).contains("connection refused"), "{top:?}");
+    let waiter = Running::start(redlock(&cluster, &["-k", "shop:", "run", "orders/7", "true"]));
+    let is_seen = || {
+        let top = json(&redlock(&cluster, &["--json", "top", "-c", "1", "-k", "shop:"]).output().unwrap());
+        (1..3).all(|node| top["nodes"][node]["watched"] == 1)
+    };
+    assert!(wait_for(SOON, is_seen), "a waiter has its key watched");
+    drop(waiter);
     let bench = redlock(&cluster, &["--json", "bench", "-d", "100ms", "-j", "2"]).output().unwrap();
     assert_eq!(code(&bench), 0, "{bench:?}");
     let bench = json(&bench);
