@@ -52,7 +52,8 @@ fn wait_ends_when_the_lock_is_free() {
     let begun = Instant::now();
     assert_eq!(code(&redlock(&cluster, &["wait", "-w", "15", &name]).output().unwrap()), 0);
     assert!(begun.elapsed() < Duration::from_secs(10));
-    assert_eq!(cluster.holding(&name), 0, "it was not taken");
+    // The last node of a minority may have its key for a moment longer.
+    assert!(wait_for(SOON, || cluster.holding(&name) == 0), "it was taken");
 }
 
 /// Nobody would ever learn the token.
