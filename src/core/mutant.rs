@@ -31,7 +31,7 @@ pub enum Mutant {
     /// A release without an answer is forgotten with its connection.
     ReleaseForgotten,
     /// A release is owed for one ttl although a SET is unaccounted for.
-    DebtVoidTooEarly,
+    ReleaseVoidTooEarly,
     /// A SET that waited for the connection is sent although nobody wants it any more.
     SetSentTooLate,
     /// A failed extension gives the keys up.
@@ -97,9 +97,9 @@ pub enum Mutant {
     /// An extension does not carry the counter along.
     ExtensionLeavesCounter,
     /// A token is used again where the server may still execute its earlier release.
-    StrayIgnored,
+    UnaccountedIgnored,
     /// What an earlier attempt owed is sent although a later one has the same token.
-    DebtNotInherited,
+    ReleaseNotInherited,
 }
 
 /// All of them.
@@ -116,7 +116,7 @@ pub const ALL: [Mutant; 47] = [
     Mutant::AttemptNotCleaned,
     Mutant::OldVoteCounts,
     Mutant::ReleaseForgotten,
-    Mutant::DebtVoidTooEarly,
+    Mutant::ReleaseVoidTooEarly,
     Mutant::SetSentTooLate,
     Mutant::FailedExtensionReleases,
     Mutant::ExtensionRevives,
@@ -149,8 +149,8 @@ pub const ALL: [Mutant; 47] = [
     Mutant::NobodyRaised,
     Mutant::EveryCounterCredible,
     Mutant::ExtensionLeavesCounter,
-    Mutant::StrayIgnored,
-    Mutant::DebtNotInherited,
+    Mutant::UnaccountedIgnored,
+    Mutant::ReleaseNotInherited,
 ];
 
 #[cfg(feature = "mutants")]

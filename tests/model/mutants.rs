@@ -21,7 +21,7 @@ const IN_CORE: [Mutant; 22] = [
     Mutant::AttemptNotCleaned,
     Mutant::OldVoteCounts,
     Mutant::ReleaseForgotten,
-    Mutant::DebtVoidTooEarly,
+    Mutant::ReleaseVoidTooEarly,
     Mutant::SetSentTooLate,
     Mutant::FailedExtensionReleases,
     Mutant::ExtensionRevives,

@@ -17,7 +17,7 @@ pub enum Step {
     /// travel together, and between them nothing depends on either.
     Execute(usize, usize),
     /// A node executes the client's oldest request on a connection that the client has given up.
-    ExecuteAstray(usize, usize),
+    ExecuteUnaccounted(usize, usize),
     /// The client reads the node's oldest message.
     Deliver(usize, usize),
     /// The client looks at the clock, which is due.
@@ -41,7 +41,7 @@ impl Step {
     fn place(self) -> Place {
         match self {
             Step::Begin(client) | Step::Deliver(client, _) | Step::Tick(client) => Place::Client(client),
-            Step::Execute(_, node) | Step::ExecuteAstray(_, node) => Place::Node(node),
+            Step::Execute(_, node) | Step::ExecuteUnaccounted(_, node) => Place::Node(node),
             Step::Pass(_) | Step::Reset(..) | Step::Restart(_) => Place::Everywhere,
         }
     }
@@ -51,7 +51,7 @@ impl Step {
         let pairs = || (0..CLIENTS).flat_map(|client| (0..NODES).map(move |node| (client, node)));
         let clients = (0..CLIENTS).flat_map(|client| [Step::Begin(client), Step::Tick(client)]);
         let at_nodes = pairs().flat_map(|(client, node)| {
-            [Step::Execute(client, node), Step::ExecuteAstray(client, node), Step::Deliver(client, node)]
+            [Step::Execute(client, node), Step::ExecuteUnaccounted(client, node), Step::Deliver(client, node)]
         });
         clients.chain(at_nodes)
     }
@@ -63,7 +63,7 @@ impl Step {
             Step::Begin(client) => 2 * client,
             Step::Tick(client) => 2 * client + 1,
             Step::Execute(client, node) => pair(client, node),
-            Step::ExecuteAstray(client, node) => pair(client, node) + 1,
+            Step::ExecuteUnaccounted(client, node) => pair(client, node) + 1,
             Step::Deliver(client, node) => pair(client, node) + 2,
             Step::Pass(_) | Step::Reset(..) | Step::Restart(_) => return None,
         };
@@ -87,7 +87,7 @@ impl World {
                 let ways = [
                     (wire.to_node.is_empty() || !self.may_serve(client, node), Step::Execute(client, node)),
                     (wire.to_client.is_empty(), Step::Deliver(client, node)),
-                    (wire.unaccounted.is_empty(), Step::ExecuteAstray(client, node)),
+                    (wire.unaccounted.is_empty(), Step::ExecuteUnaccounted(client, node)),
                 ];
                 steps.extend(ways.into_iter().filter(|(is_empty, _)| !is_empty).map(|(_, step)| step));
             }
@@ -129,7 +129,7 @@ impl World {
         if let Some(&alone) = steps.iter().find(|step| is_alone(step)) {
             return vec![alone];
         }
-        let at_node = |step: &Step, at: usize| matches!(step, Step::Execute(_, node) | Step::ExecuteAstray(_, node) if *node == at);
+        let at_node = |step: &Step, at: usize| matches!(step, Step::Execute(_, node) | Step::ExecuteUnaccounted(_, node) if *node == at);
         if is_done == [true; CLIENTS]
             && let Some(node) = (0..NODES).find(|&node| {
                 steps.iter().any(|step| at_node(step, node)) && self.wires.iter().all(|of| of[node].is_established())

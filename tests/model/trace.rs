@@ -20,7 +20,7 @@ impl World {
                 Some(Item::Hello) => format!("n{node} accepts a connection of c{client}"),
                 None => String::new(),
             },
-            Step::ExecuteAstray(client, node) => {
+            Step::ExecuteUnaccounted(client, node) => {
                 let request = self.wires[client][node].unaccounted.front().map(say).unwrap_or_default();
                 format!("n{node} executes c{client}'s {request}, from the connection before")
             }

@@ -169,7 +169,7 @@ impl World {
                 self.served[node] |= client == 1;
                 self.execute(client, node);
             }
-            Step::ExecuteAstray(client, node) => {
+            Step::ExecuteUnaccounted(client, node) => {
                 if let Some(request) = self.wire(client, node).unaccounted.pop_front() {
                     self.apply(node, &request);
                 }

@@ -347,7 +347,7 @@ impl World {
         }
     }
 
-    /// A client without an operation, an unanswered request or a debt has left no key but those of its leases.
+    /// A client without an operation, an unanswered request or a release has left no key but those of its leases.
     pub fn check_cleanliness(&mut self, client: usize) {
         let of = &self.clients[client];
         if !self.knobs.can_kill || !of.pending.is_empty() || !of.unsent.is_empty() || of.lease_ahead_ns > 0 {

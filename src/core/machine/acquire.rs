@@ -377,8 +377,8 @@ impl Machine {
             return;
         }
         for node in lease.may_hold.iter() {
-            let debt = lease.debt(node, cx.now, &self.config);
-            self.release_on(cx.now, node, debt, None);
+            let release = lease.pending_release(node, cx.now, &self.config);
+            self.release_on(cx.now, node, release, None);
         }
     }
 

@@ -184,9 +184,10 @@ impl Machine {
     /// The mutant's mistake.
     fn give_up_keys(&mut self, cx: &mut Context<'_>, lease_key: LeaseKey) {
         let Some(lease) = self.leases.get(lease_key) else { return };
-        let pending_releases = lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config)));
-        for (node, debt) in pending_releases.collect::<Vec<_>>() {
-            self.release_on(cx.now, node, debt, None);
+        let pending_releases =
+            lease.may_hold.iter().map(|node| (node, lease.pending_release(node, cx.now, &self.config)));
+        for (node, release) in pending_releases.collect::<Vec<_>>() {
+            self.release_on(cx.now, node, release, None);
         }
     }
 

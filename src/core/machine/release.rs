@@ -33,9 +33,9 @@ impl Machine {
         lease.stage = Stage::Acquired(if was_held { LeaseState::Released } else { LeaseState::Lost });
         let key = lease.key.clone();
         let pending_releases: Vec<(NodeId, PendingRelease)> =
-            lease.may_hold.iter().map(|node| (node, lease.debt(node, cx.now, &self.config))).collect();
-        for (node, debt) in pending_releases {
-            self.ask_release(cx, op, node, debt);
+            lease.may_hold.iter().map(|node| (node, lease.pending_release(node, cx.now, &self.config))).collect();
+        for (node, release) in pending_releases {
+            self.ask_release(cx, op, node, release);
         }
         let others_until_mono_ns = cx.now.mono_ns.saturating_add(self.yield_ns());
         if self.leases.get(lease_key).is_some_and(|lease| lease.had_rivals) {
@@ -59,16 +59,16 @@ impl Machine {
         let void_after_lease_ns = upper_bound(cx.now.lease_ns, ttl_ms, self.config.drift_ppm);
         for node in 0..self.nodes.len() {
             let (key, token) = (key.clone(), token.clone());
-            let debt = PendingRelease { key, token, is_callers_token: true, void_after_lease_ns };
-            self.ask_release(cx, op, node, debt);
+            let release = PendingRelease { key, token, is_callers_token: true, void_after_lease_ns };
+            self.ask_release(cx, op, node, release);
         }
         self.hint_released(key);
         self.judge_release(op);
         op
     }
 
-    fn ask_release(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId, debt: PendingRelease) {
-        let refusal = self.release_on(cx.now, node, debt, Some(op));
+    fn ask_release(&mut self, cx: &mut Context<'_>, op: OpKey, node: NodeId, release: PendingRelease) {
+        let refusal = self.release_on(cx.now, node, release, Some(op));
         if let Some(Op::Unlock(round)) = self.ops.get_mut(op) {
             match refusal {
                 None => round.await_answer(node),

@@ -40,29 +40,29 @@ impl Machine {
         &mut self,
         now: Now,
         to: NodeId,
-        debt: PendingRelease,
+        release: PendingRelease,
         op: Option<OpKey>,
     ) -> Option<Fault> {
         let node = &mut self.nodes[to];
-        let request = Request::Release { key: debt.key.clone(), token: debt.token.clone() };
+        let request = Request::Release { key: release.key.clone(), token: release.token.clone() };
         match node.link {
             Link::Up if node.in_flight.len() < node.limits.in_flight => {
                 let suspicion = node.refusal(now);
                 let op = op.filter(|_| suspicion.is_none());
-                self.send(now, to, request, ReplyTo::Release { op, debt });
+                self.send(now, to, request, ReplyTo::Release { op, release });
                 suspicion
             }
             Link::Connecting if node.parked.len() < node.limits.in_flight => {
-                node.parked.push_back(Parked { request, reply_to: ReplyTo::Release { op, debt }, since: now });
+                node.parked.push_back(Parked { request, reply_to: ReplyTo::Release { op, release }, since: now });
                 None
             }
             Link::Up | Link::Connecting => {
                 // Not behind its SET, which may be among what is under way: nobody knows when that is executed.
-                node.owe(now, PendingRelease { void_after_lease_ns: u64::MAX, ..debt });
+                node.owe(now, PendingRelease { void_after_lease_ns: u64::MAX, ..release });
                 Some(Node::too_many())
             }
             Link::Down | Link::BackingOff => {
-                node.owe(now, debt);
+                node.owe(now, release);
                 Some(node.why_down())
             }
         }
@@ -106,23 +106,23 @@ impl Machine {
     }
 
     pub(super) fn send_owed_releases(&mut self, now: Now, to: NodeId) {
-        for debt in std::mem::take(&mut self.nodes[to].pending_releases) {
-            self.pay(now, to, debt);
+        for release in std::mem::take(&mut self.nodes[to].pending_releases) {
+            self.pay(now, to, release);
         }
     }
 
-    fn pay(&mut self, now: Now, to: NodeId, debt: PendingRelease) {
-        match self.user_of(&debt) {
+    fn pay(&mut self, now: Now, to: NodeId, release: PendingRelease) {
+        match self.user_of(&release) {
             Some(lease) => self.leases[lease].inherit(to),
-            None => drop(self.release_on(now, to, debt, None)),
+            None => drop(self.release_on(now, to, release, None)),
         }
     }
 
     /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
-    /// the key of a later one, which inherits the debt until it ends.
-    fn user_of(&self, debt: &PendingRelease) -> Option<LeaseKey> {
-        let is_it = |lease: &Lease| lease.token == debt.token && lease.key == debt.key && !lease.is_releasing;
-        let is_needed = self.reuses_tokens && !mutant::is(Mutant::DebtNotInherited);
+    /// the key of a later one, which inherits it until it ends.
+    fn user_of(&self, release: &PendingRelease) -> Option<LeaseKey> {
+        let is_it = |lease: &Lease| lease.token == release.token && lease.key == release.key && !lease.is_releasing;
+        let is_needed = self.reuses_tokens && !mutant::is(Mutant::ReleaseNotInherited);
         let mut users = self.leases.iter().filter(|(_, lease)| is_needed && is_it(lease));
         users.next().map(|(key, _)| key)
     }
@@ -178,8 +178,8 @@ impl Machine {
         counters.latency_ns_sum += took_ns;
         node.measure(took_ns);
         counters.errors += u64::from(matches!(reply, Reply::Refused(_) | Reply::Unclear(_)));
-        if let (ReplyTo::Release { debt, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.reply_to, &reply) {
-            node.owe(cx.now, debt.renewed(pending.queued, cx.now));
+        if let (ReplyTo::Release { release, .. }, Reply::Refused(_) | Reply::Unclear(_)) = (&pending.reply_to, &reply) {
+            node.owe(cx.now, release.renewed(pending.queued, cx.now));
             node.retry_releases_later(cx.now);
         }
         self.deliver(cx, from, pending.reply_to, pending.queued, reply);
@@ -193,9 +193,9 @@ impl Machine {
         node.judged = node.judged.saturating_sub(1);
         node.alive_mono_ns = node.alive_mono_ns.max(pending.queued.mono_ns);
         self.stats.nodes[to].replies += 1;
-        if let ReplyTo::Release { op, debt } = pending.reply_to {
-            let debt = debt.renewed(pending.queued, cx.now);
-            let refusal = self.release_on(cx.now, to, debt, op);
+        if let ReplyTo::Release { op, release } = pending.reply_to {
+            let release = release.renewed(pending.queued, cx.now);
+            let refusal = self.release_on(cx.now, to, release, op);
             if let (Some(op), Some(fault)) = (op, refusal) {
                 self.on_release(cx, to, op, Reply::Refused(fault));
             }
@@ -207,9 +207,9 @@ impl Machine {
     fn pay_as_there_is_room(&mut self, now: Now, to: NodeId) {
         while self.nodes[to].can_pay()
             && !mutant::is(Mutant::RoomNotUsed)
-            && let Some(debt) = self.nodes[to].pending_releases.pop_front()
+            && let Some(release) = self.nodes[to].pending_releases.pop_front()
         {
-            self.pay(now, to, debt);
+            self.pay(now, to, release);
         }
     }
 
@@ -229,8 +229,8 @@ impl Machine {
 
     /// Tells whoever asked that the question never left: nothing can have been applied.
     fn deliver_unasked(&mut self, cx: &mut Context<'_>, from: NodeId, parked: Parked, fault: Fault) {
-        if let ReplyTo::Release { debt, .. } = &parked.reply_to {
-            self.nodes[from].owe(cx.now, debt.clone());
+        if let ReplyTo::Release { release, .. } = &parked.reply_to {
+            self.nodes[from].owe(cx.now, release.clone());
         }
         self.deliver(cx, from, parked.reply_to, parked.since, Reply::Refused(fault));
     }

@@ -171,8 +171,8 @@ impl Lease {
 
     /// What the node owes once the key is to be removed there.
     #[must_use]
-    pub fn debt(&self, node: NodeId, now: Now, config: &Config) -> PendingRelease {
-        let void_after_lease_ns = if self.unsure.contains(node) && !mutant::is(Mutant::DebtVoidTooEarly) {
+    pub fn pending_release(&self, node: NodeId, now: Now, config: &Config) -> PendingRelease {
+        let void_after_lease_ns = if self.unsure.contains(node) && !mutant::is(Mutant::ReleaseVoidTooEarly) {
             u64::MAX
         } else {
             upper_bound(now.lease_ns, self.largest_ttl_ms, config.drift_ppm)

@@ -68,7 +68,7 @@ pub enum ReplyTo {
         /// The operation that asked, if it wants to know.
         op: Option<OpKey>,
         /// What remains owed until the node confirms.
-        debt: PendingRelease,
+        release: PendingRelease,
     },
     /// A question about a lock.
     Question(OpKey),
@@ -233,8 +233,8 @@ impl Node {
         // One that hides who it is, or hid it before, may be the same.
         let is_told = !info.run_id.is_empty() && !self.run_id.is_empty() || mutant::is(Mutant::HiddenIsAnother);
         let is_other_process = is_told && info.run_id != self.run_id;
-        self.unaccounted.retain(|stray| {
-            let was_closed = info.is_previous_closed && stray.connection == self.connections;
+        self.unaccounted.retain(|lost| {
+            let was_closed = info.is_previous_closed && lost.connection == self.connections;
             !was_closed && !is_other_process
         });
         self.link = Link::Up;
@@ -308,19 +308,19 @@ impl Node {
         let in_flight = std::mem::take(&mut self.in_flight);
         let is_any_unaccounted = in_flight.iter().any(|pending| pending.kind.gives_life());
         for pending in &in_flight {
-            if let ReplyTo::Release { debt, .. } = &pending.reply_to
+            if let ReplyTo::Release { release, .. } = &pending.reply_to
                 && !mutant::is(Mutant::ReleaseForgotten)
             {
-                if debt.is_callers_token {
-                    let (key, token) = (debt.key.clone(), debt.token.clone());
+                if release.is_callers_token {
+                    let (key, token) = (release.key.clone(), release.token.clone());
                     let (connection, lost_mono_ns) = (self.connections, now.mono_ns);
                     self.unaccounted.push_back(Unaccounted { connection, lost_mono_ns, key, token });
                 }
-                let mut debt = debt.renewed(pending.queued, now);
-                if is_any_unaccounted && !mutant::is(Mutant::DebtVoidTooEarly) {
-                    debt.void_after_lease_ns = u64::MAX;
+                let mut release = release.renewed(pending.queued, now);
+                if is_any_unaccounted && !mutant::is(Mutant::ReleaseVoidTooEarly) {
+                    release.void_after_lease_ns = u64::MAX;
                 }
-                self.owe(now, debt);
+                self.owe(now, release);
             }
         }
         let too_many = self.unaccounted.len().saturating_sub(UNACCOUNTED_MAX);
@@ -330,7 +330,7 @@ impl Node {
 
     /// Remembers a release until it can be sent again. Beyond the limit the oldest is forgotten: its key is the first to
     /// expire, more or less, and expires without it.
-    pub fn owe(&mut self, now: Now, debt: PendingRelease) {
+    pub fn owe(&mut self, now: Now, release: PendingRelease) {
         if self.pending_releases.len() >= self.limits.owed {
             // Not each time: that would look at all of them for each.
             self.owed_since_look += 1;
@@ -341,7 +341,7 @@ impl Node {
             let too_many = (self.pending_releases.len() + 1).saturating_sub(self.limits.owed);
             self.pending_releases.drain(..too_many);
         }
-        self.pending_releases.push_back(debt);
+        self.pending_releases.push_back(release);
     }
 
     /// A release that is owed can be sent now: there is room, and the node has refused none a moment ago.
@@ -352,7 +352,7 @@ impl Node {
 
     /// Drops the pending releases whose keys cannot exist any more.
     pub fn forget_void_releases(&mut self, now: Now) {
-        self.pending_releases.retain(|debt| debt.void_after_lease_ns > now.lease_ns);
+        self.pending_releases.retain(|release| release.void_after_lease_ns > now.lease_ns);
     }
 
     /// The server refused a release: it is tried again in a while.
@@ -403,9 +403,9 @@ impl Node {
         else {
             return None;
         };
-        let may_come = |stray: &Unaccounted| now.mono_ns.saturating_sub(stray.lost_mono_ns) < SEGMENT_LIFETIME_NS;
-        let may_delete = |stray: &Unaccounted| stray.token == *token && stray.key == *key && may_come(stray);
-        let is_unaccounted = self.unaccounted.iter().any(may_delete) && !mutant::is(Mutant::StrayIgnored);
+        let may_come = |lost: &Unaccounted| now.mono_ns.saturating_sub(lost.lost_mono_ns) < SEGMENT_LIFETIME_NS;
+        let may_delete = |lost: &Unaccounted| lost.token == *token && lost.key == *key && may_come(lost);
+        let is_unaccounted = self.unaccounted.iter().any(may_delete) && !mutant::is(Mutant::UnaccountedIgnored);
         let why = "may still execute an earlier release with this token, from a connection that was lost";
         is_unaccounted.then(|| Fault::new(FaultKind::Refused, why))
     }
@@ -416,7 +416,7 @@ impl Node {
         self.in_flight.front().map(|oldest| oldest.sent_mono_ns)
     }
 
-    /// Every request in flight, and every one that waits for the connection, may become a debt.
+    /// Every request in flight, and every one that waits for the connection, may become a release.
     fn obligations(&self) -> usize {
         self.pending_releases.len() + self.in_flight.len() + self.parked.len()
     }

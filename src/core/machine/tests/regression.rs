@@ -160,7 +160,7 @@ fn a_refused_release_does_not_delete_the_key_of_the_next_attempt_with_its_token(
     }
     let lease = script.lease(op);
     script.pass_ms(2_000);
-    assert_eq!(script.asked[0].front(), None, "the lease inherits the debt");
+    assert_eq!(script.asked[0].front(), None, "the lease inherits it");
     script.submit(Operation::Unlock { lease });
     assert!(is_release(script.asked[0].front()));
 }
@@ -203,7 +203,7 @@ fn rivals_do_not_make_an_attempt_outlast_the_wait_by_a_timeout_per_node() {
 }
 
 #[test]
-fn an_answer_from_before_a_set_that_is_astray_does_not_excuse_its_release() {
+fn an_answer_from_before_a_set_that_is_unaccounted_for_does_not_excuse_its_release() {
     let mut script = Scripted::new(Config { node_timeout_ms: 100, wake: true, ..config() });
     for node in 0..3 {
         let run_id = format!("process {node}");
@@ -239,7 +239,7 @@ fn fault(text: &str) -> Fault {
 }
 
 /// A caller's token, of whose attempts node 0 still owes a release when its connection is lost.
-fn with_a_stray_release(script: &mut Scripted) -> OpKey {
+fn with_an_unaccounted_release(script: &mut Scripted) -> OpKey {
     let token = Some(Bytes::from(&b"chosen by the caller"[..]));
     let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..params() }));
     script.reply(0, Reply::Done);
@@ -253,7 +253,7 @@ fn with_a_stray_release(script: &mut Scripted) -> OpKey {
 #[test]
 fn a_callers_token_is_not_used_where_a_lost_connection_may_still_release_it() {
     let mut script = Scripted::connected(config());
-    let op = with_a_stray_release(&mut script);
+    let op = with_an_unaccounted_release(&mut script);
     script.up(0, "process 0", 86_400, 0);
     script.pass_ms(400);
     assert!(is_set(script.asked[1].front()) && is_set(script.asked[2].front()), "the next attempt");
@@ -272,7 +272,7 @@ fn a_callers_token_is_used_again_once_its_lost_connection_was_closed_at_the_serv
     let restarted = ServerInfo { run_id: "another process".to_owned(), ..ServerInfo::default() };
     for info in [closed, restarted] {
         let mut script = Scripted::connected(Config { restart_guard: RestartGuard::Off, ..config() });
-        with_a_stray_release(&mut script);
+        with_an_unaccounted_release(&mut script);
         script.up_with(0, info);
         script.pass_ms(400);
         assert!(script.asked[0].iter().any(|request| is_set(Some(request))));
