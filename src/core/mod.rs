@@ -1,6 +1,6 @@
 //! The algorithm, without input or output: no sockets, threads, clocks or entropy.
 //!
-//! Time and randomness are arguments. The same machine runs under the blocking face, the event-loop face and the
+//! Time and randomness are arguments. The same machine runs under the blocking API, the event-loop API and the
 //! simulator in `tests/`. Three floors: pure rules and words in the files beside this one, what is remembered in `state/`,
 //! what is done in `machine/`. Each uses the floors below it.
 

@@ -1,4 +1,4 @@
-//! The blocking face: submit, then lead or follow until the result is there.
+//! The blocking API: submit, then lead or follow until the result is there.
 
 use std::sync::MutexGuard;
 

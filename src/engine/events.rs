@@ -1,4 +1,4 @@
-//! What the event-loop face hands out: events, in the order in which they happened.
+//! What the event-loop API hands out: events, in the order in which they happened.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A handle on N nodes: the safe Rust face that the C ABI and the command line stand on.
+//! A handle on N nodes: the safe Rust API that the C ABI and the command line stand on.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -208,7 +208,7 @@ impl Redlock {
         self.shared.cancel(tag)
     }
 
-    /// The descriptor of the event-loop face: poll it for reading, then call [`Redlock::process`]. Valid until the
+    /// The descriptor of the event-loop API: poll it for reading, then call [`Redlock::process`]. Valid until the
     /// handle is gone; the same one every time.
     ///
     /// # Errors

@@ -1,11 +1,11 @@
-//! What the event-loop face gives the program to poll.
+//! What the event-loop API gives the program to poll.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use crate::net::sys::{Epoll, EventFd, Interest, TimerFd};
 
-/// The descriptors of one handle's event-loop face, valid as long as the handle.
+/// The descriptors of one handle's event-loop API, valid as long as the handle.
 #[derive(Debug)]
 pub(crate) struct LoopDescriptors {
     pub(crate) epoll: Arc<Epoll>,

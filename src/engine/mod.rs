@@ -1,9 +1,10 @@
-//! One shared engine per handle: connections, waiting, the safe Rust face.
+//! One shared engine per handle: connections, waiting, the safe Rust API.
 //!
-//! `handle.rs`, `lease.rs`, `inspection.rs`, `options.rs` and `error.rs` are what callers see; `shared.rs` is what the
-//! threads of a handle share, `owner.rs` who keeps it open, `canceller.rs` what ends a wait from outside, `blocking.rs` the blocking face, `handover.rs` who polls, `driver.rs` who does while nobody waits,
-//! `loop_face.rs` the event-loop face, `events.rs` what it hands out, `state.rs` what the mutex guards, `link.rs` one
-//! connection's life.
+//! What callers see: `handle.rs`, `lease.rs`, `inspection.rs`, `events.rs`, `options.rs`, `error.rs`, `canceller.rs`.
+//! How their threads work together: `shared.rs` (entering, leaving, closing), `owner.rs` (who keeps it open),
+//! `blocking.rs` and `event_loop.rs` (the two ways of waiting), `handover.rs` (who polls), `driver.rs` (who does while
+//! nobody waits). What the mutex guards: `state.rs`, with `queue.rs` of events and a `link.rs` per connection. Small
+//! facts that all of these share: `cell.rs`, `outcome.rs`, `loop_descriptors.rs`, `driver_thread.rs`.
 
 mod acquaintance;
 mod blocking;
@@ -13,6 +14,7 @@ mod driver;
 mod driver_thread;
 mod entropy;
 mod error;
+mod event_loop;
 mod events;
 mod handle;
 mod handover;
@@ -21,7 +23,7 @@ mod lease;
 mod link;
 mod look;
 mod loop_descriptors;
-mod loop_face;
+
 mod options;
 mod outcome;
 mod owner;

@@ -1,4 +1,4 @@
-//! The queue behind the event-loop face: what happened, in order, as plain facts.
+//! The queue behind the event-loop API: what happened, in order, as plain facts.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -44,8 +44,8 @@ pub(crate) struct Shared {
     pub(super) is_interruptible: bool,
     pub(super) spin_ns: u64,
     max_ttl_ms: Option<u64>,
-    pub(super) loop_face: OnceCell<LoopDescriptors>,
-    pub(super) loop_descriptors: [Inherited; LoopDescriptors::DESCRIPTORS],
+    pub(super) event_loop: OnceCell<LoopDescriptors>,
+    pub(super) inherited_by_loop: [Inherited; LoopDescriptors::DESCRIPTORS],
     pub(super) driver: Driver,
     pub(crate) urls: Vec<Arc<str>>,
 }
@@ -72,8 +72,8 @@ impl Shared {
             is_interruptible: options.interruptible,
             spin_ns: u64::from(options.spin_us) * 1_000,
             max_ttl_ms: options.max_ttl_ms,
-            loop_face: OnceCell::new(),
-            loop_descriptors: Default::default(),
+            event_loop: OnceCell::new(),
+            inherited_by_loop: Default::default(),
             driver,
             urls,
         })
@@ -145,8 +145,8 @@ impl Shared {
 
     /// The same, but what was queued waits for the next flush: the event loop's, which is told of it.
     pub(super) fn leave_unsent(&self, mut state: MutexGuard<'_, State>) {
-        if let Some(face) = self.loop_face.get() {
-            state.update_loop(face);
+        if let Some(descriptors) = self.event_loop.get() {
+            state.update_loop(descriptors);
         }
         let kicks = state.must_kick();
         let woken = state.handover.take_woken();
@@ -214,7 +214,7 @@ impl Shared {
     /// A forked child closes its descriptors, also while threads of the parent are inside, and says nothing to anybody.
     fn close_in_child(self: &Arc<Shared>) {
         self.descriptors.iter().for_each(|descriptor| descriptor.close_in_child());
-        self.loop_descriptors.iter().for_each(Inherited::close_in_child);
+        self.inherited_by_loop.iter().for_each(Inherited::close_in_child);
         // What is left may have been changing when the process was copied, and its descriptors are closed.
         std::mem::forget(Arc::clone(self));
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Stream`](stream::Stream) is one connection to one node, plain or TLS, over TCP or a unix socket, that never
 //! blocks and owns no deadline. [`LeaseClock`](clock::LeaseClock) tells the time that the core is given.
-//! [`sys`] makes every system call. Of the core this room knows only faults and [`Now`](crate::core::time::Now).
+//! [`sys`] makes every system call. Of the core this module knows only faults and [`Now`](crate::core::time::Now).
 
 pub mod clock;
 pub mod read;

@@ -17,7 +17,7 @@ struct fixture {
     redlock_t *rl;
 };
 
-/* A handle gives locks out as soon as a majority is connected; most tests here mean all nodes. In the blocking face
+/* A handle gives locks out as soon as a majority is connected; most tests here mean all nodes. In the blocking API
  * connections are made while somebody is inside a call. */
 static bool reaches_all_nodes(redlock_t *rl, uint64_t timeout_ms)
 {

@@ -1,4 +1,4 @@
-//! The event-loop face: one completion for every operation, whatever the loop and other threads do.
+//! The event-loop API: one completion for every operation, whatever the loop and other threads do.
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;

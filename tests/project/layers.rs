@@ -1,11 +1,11 @@
-//! The table of rooms in ARCHITECTURE.md, held against the sources: who may use whom.
+//! The table of modules in ARCHITECTURE.md, held against the sources: who may use whom.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A room and the rooms it may use.
-const ROOMS: [(&str, &[&str]); 5] = [
+/// A module and the modules it may use.
+const MODULES: [(&str, &[&str]); 5] = [
     ("core", &[]),
     ("redis", &["core"]),
     ("net", &["core"]),
@@ -32,7 +32,7 @@ const FORBIDDEN_IN_CORE: [&str; 12] = [
     "RandomState::new",
 ];
 
-fn sources(room: &str) -> Vec<(PathBuf, String)> {
+fn sources(module: &str) -> Vec<(PathBuf, String)> {
     fn walk(directory: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(directory).expect("a directory of the sources") {
             let path = entry.expect("an entry").path();
@@ -45,15 +45,15 @@ fn sources(room: &str) -> Vec<(PathBuf, String)> {
         }
     }
     let mut found = Vec::new();
-    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room), &mut found);
-    assert!(!found.is_empty(), "src/{room} has no sources");
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module), &mut found);
+    assert!(!found.is_empty(), "src/{module} has no sources");
     found
 }
 
-/// The lines of a room in which, comments aside, `is_wrong` finds something, as `path:line: text`.
-fn wrong_lines(room: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
+/// The lines of a module in which, comments aside, `is_wrong` finds something, as `path:line: text`.
+fn wrong_lines(module: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (path, text) in sources(room) {
+    for (path, text) in sources(module) {
         for (number, line) in text.lines().enumerate() {
             if is_wrong(line.split("//").next().unwrap_or_default()) {
                 wrong.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
@@ -64,13 +64,13 @@ fn wrong_lines(room: &str, is_wrong: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 #[test]
-fn every_room_uses_only_the_rooms_below_it() {
-    for (room, may_use) in ROOMS {
+fn every_module_uses_only_the_modules_below_it() {
+    for (module, may_use) in MODULES {
         let others =
-            ROOMS.map(|(other, _)| other).into_iter().filter(|&other| other != room && !may_use.contains(&other));
+            MODULES.map(|(other, _)| other).into_iter().filter(|&other| other != module && !may_use.contains(&other));
         let paths: Vec<String> = others.map(|other| format!("crate::{other}")).collect();
-        let wrong = wrong_lines(room, |code| paths.iter().any(|path| code.contains(path.as_str())));
-        assert!(wrong.is_empty(), "{room} may use {may_use:?} only:\n{}", wrong.join("\n"));
+        let wrong = wrong_lines(module, |code| paths.iter().any(|path| code.contains(path.as_str())));
+        assert!(wrong.is_empty(), "{module} may use {may_use:?} only:\n{}", wrong.join("\n"));
     }
 }
 
@@ -140,9 +140,9 @@ fn target(here: &[String], path: &str, modules: &BTreeSet<Vec<String>>) -> Optio
 #[test]
 fn no_modules_import_each_other_in_a_circle() {
     let is_test = |module: &[String]| module.iter().any(|name| name == "tests");
-    let all: Vec<(Vec<String>, String)> = ROOMS
+    let all: Vec<(Vec<String>, String)> = MODULES
         .iter()
-        .flat_map(|(room, _)| sources(room))
+        .flat_map(|(module, _)| sources(module))
         .map(|(path, text)| (module_of(&path), text))
         .filter(|(module, _)| !is_test(module))
         .collect();

@@ -89,7 +89,7 @@ pub enum Guarding {
 pub struct ClientKnobs {
     pub config: Config,
     pub clock: Clock,
-    /// Nobody reads its sockets while no operation is under way, as in the blocking face.
+    /// Nobody reads its sockets while no operation is under way, as in the blocking API.
     pub is_blocking: bool,
     pub workers: usize,
     pub rounds: u32,

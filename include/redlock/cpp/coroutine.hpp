@@ -1,4 +1,4 @@
-// redlock/cpp/coroutine.hpp - part of redlock.hpp: coroutines on the event-loop face (C++20).
+// redlock/cpp/coroutine.hpp - part of redlock.hpp: coroutines on the event-loop API (C++20).
 
 #ifndef REDLOCK_CPP_COROUTINE_HPP
 #define REDLOCK_CPP_COROUTINE_HPP

@@ -1,4 +1,4 @@
-//! What the simulator found, as stories of a few lines.
+//! What the simulator found, in a few lines each.
 
 use super::scripted::{EPOCH_US, Scripted};
 use crate::core::config::{Config, RestartGuard};

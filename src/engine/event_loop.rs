@@ -1,8 +1,8 @@
-//! The event-loop face: one descriptor for any event loop, a queue of events, nothing that blocks and no callbacks.
+//! The event-loop API: one descriptor for any event loop, a queue of events, nothing that blocks and no callbacks.
 //!
 //! `fd` is readable while events are queued or work is due; then `process` does the work and `next_event` hands the
 //! events out. The descriptor is an epoll set of the node sockets, a timer on `CLOCK_BOOTTIME` and an eventfd; the
-//! blocking face never sleeps on it (a sleeping leader that shared it would miss wake-ups).
+//! blocking API never sleeps on it (a sleeping leader that shared it would miss wake-ups).
 
 use std::os::fd::RawFd;
 
@@ -19,22 +19,22 @@ use super::shared::{Shared, closed};
 use super::state::State;
 
 impl Shared {
-    /// The descriptors of the event-loop face, made when they are first asked for.
-    fn face(&self) -> Result<&LoopDescriptors, Error> {
+    /// The descriptors of the event-loop API, made when they are first asked for.
+    fn descriptors_of_loop(&self) -> Result<&LoopDescriptors, Error> {
         let make = || {
-            let face = LoopDescriptors::new()?;
-            self.loop_descriptors.iter().zip(face.fds()).for_each(|(place, fd)| place.set(Some(fd)));
-            self.bells.event_loop.hang(&face.ready);
-            Ok::<_, std::io::Error>(face)
+            let descriptors = LoopDescriptors::new()?;
+            self.inherited_by_loop.iter().zip(descriptors.fds()).for_each(|(place, fd)| place.set(Some(fd)));
+            self.bells.event_loop.hang(&descriptors.ready);
+            Ok::<_, std::io::Error>(descriptors)
         };
-        let made = self.loop_face.get_or_try_init(make);
+        let made = self.event_loop.get_or_try_init(make);
         made.map_err(|error| Error::plain(Status::Internal, format!("no event descriptor: {error}")))
     }
 
     /// The descriptor to poll for reading.
     pub(crate) fn fd(&self) -> Result<RawFd, Error> {
         let state = self.enter_quietly()?;
-        let fd = self.face()?.fd();
+        let fd = self.descriptors_of_loop()?.fd();
         self.leave_unsent(state);
         Ok(fd)
     }
@@ -51,8 +51,8 @@ impl Shared {
     /// Does what is due, without waiting.
     pub(crate) fn process(&self) -> Result<(), Error> {
         let mut state = self.enter()?;
-        let face = match self.face() {
-            Ok(face) => face,
+        let descriptors = match self.descriptors_of_loop() {
+            Ok(descriptors) => descriptors,
             Err(error) => {
                 // The process has no descriptors left; what was submitted leaves all the same.
                 state.turn(self.clock.now());
@@ -60,7 +60,7 @@ impl Shared {
                 return Err(error);
             }
         };
-        state.process(self.clock.now(), face, self.bells.event_loop.take());
+        state.process(self.clock.now(), descriptors, self.bells.event_loop.take());
         self.leave_unsent(state);
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Shared {
     /// The next event, if there is one.
     pub(crate) fn next_event(&self) -> Result<Option<Fact>, Error> {
         let mut state = self.enter_quietly()?;
-        let event = state.next_event(self.clock.now(), self.face()?);
+        let event = state.next_event(self.clock.now(), self.descriptors_of_loop()?);
         drop(state);
         Ok(event)
     }
@@ -88,7 +88,7 @@ impl Shared {
             self.leave(state);
             return Err(closed());
         }
-        self.face()?;
+        self.descriptors_of_loop()?;
         let now = self.clock.now();
         state.submit_queued(now, operation, submission, canceller);
         if canceller.is_some_and(Canceller::is_cancelled) {
@@ -101,33 +101,33 @@ impl Shared {
 
 impl State {
     /// Brings the event loop's descriptor up to date: what to poll for, until when, and whether it is readable.
-    pub(crate) fn update_loop(&mut self, face: &LoopDescriptors) {
+    pub(crate) fn update_loop(&mut self, descriptors: &LoopDescriptors) {
         let generation = self.poll_set_generation();
         if self.queue.registered_generation != Some(generation) {
             self.queue.registered_generation = Some(generation);
-            self.links.iter_mut().for_each(|link| link.register(&face.epoll));
+            self.links.iter_mut().for_each(|link| link.register(&descriptors.epoll));
         }
         let due = self.next_deadline();
         if due.is_some_and(|due| self.queue.timer_mono_ns.is_none_or(|set| due < set)) {
-            face.timer.arm(due);
+            descriptors.timer.arm(due);
             self.queue.timer_mono_ns = due;
         }
         if self.has_events() && !self.queue.is_signalled {
-            face.ready.signal();
+            descriptors.ready.signal();
             self.queue.is_signalled = true;
         }
     }
 
     /// The loop has come: what there is to read is read, what was submitted leaves, and then it is judged who is late.
-    pub(crate) fn process(&mut self, now: Now, face: &LoopDescriptors, was_rung: bool) {
+    pub(crate) fn process(&mut self, now: Now, descriptors: &LoopDescriptors, was_rung: bool) {
         if std::mem::take(&mut self.queue.is_signalled) | was_rung {
-            face.ready.drain();
+            descriptors.ready.drain();
         }
         if was_rung {
             self.cancel_flagged(now);
         }
         if self.queue.timer_mono_ns.is_some_and(|due| due <= now.mono_ns) {
-            face.timer.drain();
+            descriptors.timer.drain();
             self.queue.timer_mono_ns = None;
         }
         self.turn(now);
@@ -136,7 +136,7 @@ impl State {
 
     /// The next event. When there is none, what was submitted meanwhile leaves, and the descriptor is no longer readable
     /// for events.
-    pub(crate) fn next_event(&mut self, now: Now, face: &LoopDescriptors) -> Option<Fact> {
+    pub(crate) fn next_event(&mut self, now: Now, descriptors: &LoopDescriptors) -> Option<Fact> {
         let machine = &self.machine;
         let event = self.queue.next(|node| machine.is_up(node));
         if event.is_none() {
@@ -144,11 +144,11 @@ impl State {
         }
         if !self.has_events() {
             if std::mem::take(&mut self.queue.is_signalled) {
-                face.ready.drain();
+                descriptors.ready.drain();
             }
         } else if event.is_none() {
             // What was submitted while events were fetched. A loop that watches for changes has seen the last one.
-            face.ready.signal();
+            descriptors.ready.signal();
             self.queue.is_signalled = true;
         }
         event
