@@ -4,7 +4,7 @@
 //! How their threads work together: `shared.rs` (entering, leaving, closing), `owner.rs` (who keeps it open),
 //! `blocking.rs` and `event_loop.rs` (the two ways of waiting), `handover.rs` (who polls), `driver.rs` (who does while
 //! nobody waits). What the mutex guards: `state.rs`, with `queue.rs` of events and a `link.rs` per connection. Small
-//! facts that all of these share: `cell.rs`, `outcome.rs`, `loop_descriptors.rs`, `driver_thread.rs`.
+//! facts that all of these share: `cell.rs`, `outcome.rs`, `waiters.rs`, `loop_descriptors.rs`, `driver_thread.rs`.
 
 mod acquaintance;
 mod blocking;
@@ -31,6 +31,7 @@ mod queue;
 mod shared;
 mod state;
 mod sync;
+mod waiters;
 
 pub use canceller::Canceller;
 pub use error::{Error, NodeDetail};

@@ -22,27 +22,10 @@ use super::handover::{Handover, Kicks, Slot};
 use super::link::{Link, LinkEvent};
 use super::outcome::{Finished, Success};
 use super::queue::{EventQueue, Submission};
+use super::waiters::{Waiter, Waiters};
 
 /// Reads from one node in a row before the others get their turn: an endless peer must not keep everybody.
 const READS_PER_TURN: usize = 16;
-
-/// Who gets the result of an operation.
-#[derive(Debug)]
-enum Waiter {
-    /// A thread inside a blocking call with this tag; how it waits is in `handover.rs`.
-    Thread(u64),
-    /// The event queue.
-    Queue(Submission),
-}
-
-impl Waiter {
-    fn tag(&self) -> u64 {
-        match self {
-            Waiter::Thread(tag) => *tag,
-            Waiter::Queue(submission) => submission.tag,
-        }
-    }
-}
 
 /// Descriptors to poll, and which node each of them belongs to.
 #[derive(Debug, Default)]
@@ -76,7 +59,7 @@ pub(crate) struct State {
     spare_poll_set: PollSet,
     encoder: Encoder,
     entropy: SystemEntropy,
-    waiters: SecondaryMap<OpKey, Waiter>,
+    waiters: Waiters,
     /// Of the operations that have one.
     cancellers: SecondaryMap<OpKey, Canceller>,
     cells: SecondaryMap<LeaseKey, Arc<LeaseCell>>,
@@ -96,7 +79,7 @@ impl State {
             spare_poll_set: PollSet::default(),
             encoder: Encoder::new(),
             entropy: SystemEntropy::new(),
-            waiters: SecondaryMap::new(),
+            waiters: Waiters::default(),
             cancellers: SecondaryMap::new(),
             cells: SecondaryMap::new(),
         }
@@ -425,8 +408,7 @@ impl State {
 
     /// Ends every operation with this tag.
     pub(crate) fn cancel_tagged(&mut self, now: Now, tag: u64, status: Status) -> usize {
-        let tagged: Vec<OpKey> =
-            self.waiters.iter().filter(|(_, waiter)| waiter.tag() == tag).map(|(op, _)| op).collect();
+        let tagged = self.waiters.tagged(tag);
         self.cancel_each(now, &tagged, status);
         tagged.len()
     }
