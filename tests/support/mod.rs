@@ -23,6 +23,7 @@ pub mod proxy;
 pub mod resp;
 pub mod spawn;
 pub mod tls;
+pub mod toxiproxy;
 
 use std::ops::Index;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use peer::Peer;
 pub use proxy::Proxy;
 pub use resp::{Conn, Reply};
 pub use tls::Certificates;
+pub use toxiproxy::{ToxicProxy, Toxiproxy};
 
 /// Several masters that know nothing of each other.
 pub struct Cluster {
