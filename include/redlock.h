@@ -236,7 +236,8 @@ enum {
     /// The handle is closed: redlock_close() or redlock_free() was called, before the call or during it.
     REDLOCK_E_CLOSED = -10,
 
-    /// A bug in libredlock. Every later call on this handle returns the same status.
+    /// A bug in libredlock: every later call on this handle returns the same status. Or the process has no descriptor or
+    /// thread to spare, which the message says: later calls work when it has.
     REDLOCK_E_INTERNAL = -11
 };
 

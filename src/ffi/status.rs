@@ -32,7 +32,8 @@ pub const REDLOCK_E_FORKED: redlock_status_t = -8;
 pub const REDLOCK_E_UNKNOWN: redlock_status_t = -9;
 /// The handle is closed: redlock_close() or redlock_free() was called, before the call or during it.
 pub const REDLOCK_E_CLOSED: redlock_status_t = -10;
-/// A bug in libredlock. Every later call on this handle returns the same status.
+/// A bug in libredlock: every later call on this handle returns the same status. Or the process has no descriptor or
+/// thread to spare, which the message says: later calls work when it has.
 pub const REDLOCK_E_INTERNAL: redlock_status_t = -11;
 
 /// An English phrase for a status, such as "not acquired". Never NULL; "unknown status" for other numbers. The

@@ -28,3 +28,19 @@ $(TARGET)/tests-asan/%: tests/c/%.c $(C_SUPPORT) $(wildcard tests/c/support/*.h)
 $(TARGET)/tests-interop/holder: tests/interop/holder.c $(RELEASE)/libredlock.so
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 $(CFLAGS) $(WARNINGS) -Iinclude $< $(LINK) -o $@
+
+# Every system call fails once (tests/torture/).
+TORTURE := $(TARGET)/tests-torture
+.PHONY: torture torture-programs
+torture-programs: build $(TORTURE)/shim.so $(TORTURE)/torture
+
+$(TORTURE)/shim.so: tests/torture/shim.c tests/torture/shim.h
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(filter-out -pedantic -Wpedantic,$(WARNINGS)) -fPIC -shared $< -ldl -o $@
+
+$(TORTURE)/torture: tests/torture/torture.c tests/torture/shim.h $(C_SUPPORT) $(wildcard tests/c/support/*.h) $(RELEASE)/libredlock.so $(TORTURE)/shim.so
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(CFLAGS) $(filter-out -pedantic -Wpedantic,$(WARNINGS)) -Iinclude -Itests/c $< $(C_SUPPORT) $(LINK) -L$(TORTURE) -l:shim.so -Wl,-rpath,$(TORTURE) -lcmocka -o $@
+
+torture: torture-programs ## every system call of the library, and every allocation, fails once
+	@tests/torture/run $(TORTURE) && tests/torture/run $(TORTURE) --allocations
