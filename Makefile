@@ -231,6 +231,10 @@ go-library: build
 dist-go: archive ## the Go module with the static archive in it, as a module proxy in target/dist/go
 	@bindings/go/build-module $(RELEASE)/static/libredlock.a $(TARGET)/dist/go $(VERSION)
 
+.PHONY: bench-go
+bench-go: go-library ## the Go package against the C library, redsync and rueidislock
+	@benches/go/run
+
 test-go: ## the Go package: vet, race detector, examples, the packed module
 	@tools/test go
 

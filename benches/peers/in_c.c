@@ -1,4 +1,4 @@
-/* The library and the floor in the peers' comparison: `in_c library` or `in_c floor`. */
+/* The library and the floor in the peers' comparison: `in_c library [threads]` or `in_c floor`. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +12,8 @@ int main(int argc, char **argv)
     struct node_set nodes;
     struct round round;
 
-    if (argc == 2 && strcmp(argv[1], "library") == 0)
-        peer = contestant_library("this library (C)", 'L', 1);
+    if (argc >= 2 && strcmp(argv[1], "library") == 0)
+        peer = contestant_library("this library (C)", 'L', argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 1);
     if (urls == NULL || seconds == NULL || nodes_parse(&nodes, urls, NULL) != 0 || peer.open == NULL ||
         peer.open(&peer, &nodes) != 0 || peer.run(&peer, 0.05, &round) != 0 ||
         peer.run(&peer, strtod(seconds, NULL), &round) != 0)

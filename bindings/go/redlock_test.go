@@ -13,6 +13,7 @@ import (
 	"runtime/pprof"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -292,4 +293,31 @@ func BenchmarkLockUnlock(b *testing.B) {
 	for b.Loop() {
 		_ = lock(b, c, "benchmark").Unlock()
 	}
+}
+
+// 64 goroutines, each with a lock of its own.
+func BenchmarkLockUnlock64(b *testing.B) {
+	c := client(b)
+	var next atomic.Int32
+	b.SetParallelism((64 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		name := fmt.Sprint("benchmark-", next.Add(1))
+		for pb.Next() {
+			_ = lock(b, c, name).Unlock()
+		}
+	})
+}
+
+// 1000 goroutines want 100 locks. The number of threads that the process has ever started is reported.
+func BenchmarkWaiters(b *testing.B) {
+	c := client(b)
+	var next atomic.Int32
+	b.SetParallelism((1000 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		name := fmt.Sprint("benchmark-", next.Add(1)%100)
+		for pb.Next() {
+			_ = lock(b, c, name).Unlock()
+		}
+	})
+	b.ReportMetric(float64(pprof.Lookup("threadcreate").Count()), "threads")
 }

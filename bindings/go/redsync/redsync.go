@@ -250,10 +250,7 @@ func (m *Mutex) lock(ctx context.Context, tries int) error {
 	if err != nil {
 		return err
 	}
-	var wait time.Duration
-	for try := 1; try < tries; try++ {
-		wait = min(wait+m.delay(try), time.Duration(math.MaxInt64/2))
-	}
+	wait := m.wait(tries)
 	lease, err := client.Lock(ctx, m.name, redlock.WithTTL(m.expiry), redlock.WithToken(value), redlock.WithWait(wait),
 		redlock.WithRetries(max(tries-1, 0)), redlock.WithoutWatch())
 	if err != nil {
@@ -264,6 +261,28 @@ func (m *Mutex) lock(ctx context.Context, tries int) error {
 	lease.Detach()
 	m.value, m.until = value, m.reckon(left)
 	return nil
+}
+
+// Delays beyond this try are taken to be as long as this one's: a million tries must not cost a million calls.
+const delaysAsked = 64
+
+// wait is for how long all tries together wait.
+func (m *Mutex) wait(tries int) (sum time.Duration) {
+	const most = time.Duration(math.MaxInt64 / 2)
+	for try := 1; try < tries; try++ {
+		delay, times := min(max(m.delay(try), 0), most), 1
+		if try == delaysAsked {
+			times = tries - try
+		}
+		if delay > (most-sum)/time.Duration(times) {
+			return most
+		}
+		sum += delay * time.Duration(times)
+		if try == delaysAsked {
+			break
+		}
+	}
+	return sum
 }
 
 // When a lock ends that the library counts on for so long.

@@ -120,6 +120,21 @@ func TestAnExpiredLockIsTakenBackWhereAskedFor(t *testing.T) {
 	}
 }
 
+func TestTriesAreWaitedForAndCostNothing(t *testing.T) {
+	calls := 0
+	mutex := New().NewMutex("delays", WithRetryDelayFunc(func(int) time.Duration { calls++; return time.Second }))
+	if sum := mutex.wait(32); sum != 31*time.Second {
+		t.Error(sum)
+	}
+	calls = 0
+	if sum := mutex.wait(1_000_001); sum != 1_000_000*time.Second || calls > delaysAsked {
+		t.Error(sum, calls)
+	}
+	if sum := mutex.wait(1 << 62); sum <= 1_000_000*time.Second {
+		t.Error(sum)
+	}
+}
+
 func TestAContextEndsAWait(t *testing.T) {
 	rs := newRedsync(t)
 	holder := rs.NewMutex(name(t), WithExpiry(30*time.Second))
