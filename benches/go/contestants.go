@@ -36,11 +36,15 @@ var contestants = []contestant{
 	{"rueidislock", openRueidislock},
 }
 
+// What stays open as long as the process: a client that is collected without Close logs an error.
+var open []any
+
 func openRedlock(urls []string) (func(string) lockFunc, error) {
 	client, err := redlock.New(urls)
 	if err != nil {
 		return nil, err
 	}
+	open = append(open, client)
 	return func(resource string) lockFunc {
 		return func() (func() error, error) {
 			lease, err := client.Lock(context.Background(), resource, redlock.WithTTL(ttl))
@@ -61,6 +65,7 @@ func openFacade(urls []string) (func(string) lockFunc, error) {
 		pools = append(pools, facade.NewPool(url))
 	}
 	rs := facade.New(pools...)
+	open = append(open, rs)
 	return func(resource string) lockFunc {
 		mutex := rs.NewMutex(resource, facade.WithExpiry(ttl), facade.WithTries(tries))
 		return func() (func() error, error) { return unlocker(mutex.Unlock), mutex.Lock() }
