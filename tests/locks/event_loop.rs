@@ -12,7 +12,7 @@ use redlock::core::report::Status;
 use redlock::engine::{Error, Event, Lease, LeaseState, LockRequest, Options, Redlock, Value, Work};
 
 /// Waits until the descriptor is readable; false when that takes longer.
-fn is_readable(fd: RawFd, timeout_ms: i32) -> bool {
+pub fn is_readable(fd: RawFd, timeout_ms: i32) -> bool {
     let mut polled = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd.
     unsafe { libc::poll(&mut polled, 1, timeout_ms) == 1 }
