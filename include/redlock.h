@@ -247,8 +247,8 @@ const char *redlock_status_text(redlock_status_t status);
 
 // == The handle
 //
-// One handle stands for one set of nodes and is made once per process. Making it returns at once; connections
-// are made in the background of the calls that need them, and nodes may be down and come up later.
+// One handle stands for one set of nodes and is made once per process. Making it returns at once and
+// begins to connect; the calls that need a connection go on with it. Nodes may be down and come up later.
 
 /// Makes a handle for the nodes at these URLs and starts connecting to them.
 ///
@@ -278,7 +278,7 @@ redlock_status_t redlock_new(const char *const *urls,
 /// waits without limit. Nodes that are not connected are not waited for.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK also if it was closed before. REDLOCK_E_UNKNOWN if the time was over before every release was confirmed:
+/// REDLOCK_OK is also returned if it was closed before. REDLOCK_E_UNKNOWN if the time was over before every release was confirmed:
 /// they were sent all the same. Waits: at most timeout_ms. Since 0.1.0.
 redlock_status_t redlock_close(const redlock_t *rl,
                                int32_t release_leases,

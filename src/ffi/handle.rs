@@ -1,7 +1,7 @@
 //! The handle
 //!
-//! One handle stands for one set of nodes and is made once per process. Making it returns at once; connections
-//! are made in the background of the calls that need them, and nodes may be down and come up later.
+//! One handle stands for one set of nodes and is made once per process. Making it returns at once and
+//! begins to connect; the calls that need a connection go on with it. Nodes may be down and come up later.
 
 use std::ffi::{c_char, c_void};
 use std::ptr;
@@ -108,7 +108,7 @@ pub unsafe extern "C" fn redlock_new(
 /// waits without limit. Nodes that are not connected are not waited for.
 /// error: NULL if no details are wanted.
 ///
-/// REDLOCK_OK also if it was closed before. REDLOCK_E_UNKNOWN if the time was over before every release was confirmed:
+/// REDLOCK_OK is also returned if it was closed before. REDLOCK_E_UNKNOWN if the time was over before every release was confirmed:
 /// they were sent all the same. Waits: at most timeout_ms. Since 0.1.0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn redlock_close(
