@@ -49,6 +49,36 @@ impl Certificates {
         made
     }
 
+    /// Further certificates for `localhost` and 127.0.0.1 that `ca` signed and nobody should accept: valid from the year
+    /// 2090 (`not-yet`), with an RSA key of 1024 bits (`weak-key`), signed with SHA-1 (`weak-signature`), for clients
+    /// alone (`for-clients`), without a name that counts (`no-name`), changed after it was signed (`damaged`).
+    pub fn make_flawed(&self) {
+        let here = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+        self.issue("for-clients", &format!("{here}\nextendedKeyUsage=clientAuth"), 30);
+        self.issue("no-name", "basicConstraints=CA:FALSE", 30);
+        self.issue_with("weak-key", "-newkey rsa:1024 -nodes", here, "-sha256 -days 30");
+        self.issue_with("weak-signature", NEW_KEY, here, "-sha1 -days 30");
+        let options = "[ca]\ndefault_ca=authority\n[authority]\ndatabase=index\nserial=serial\nnew_certs_dir=.\n\
+            default_md=sha256\npolicy=policy\nx509_extensions=extensions\n[policy]\ncommonName=supplied\n[extensions]\n";
+        for (file, text) in
+            [("index", String::new()), ("serial", "01\n".into()), ("options", format!("{options}{here}\n"))]
+        {
+            std::fs::write(self.path(file), text).expect("a writable directory");
+        }
+        self.openssl(&format!("req {NEW_KEY} -subj /CN=not-yet -keyout not-yet.key -out not-yet.csr"));
+        self.openssl(
+            "ca -batch -notext -config options -cert ca.pem -keyfile ca.key -startdate 20900101000000Z \
+             -enddate 20910101000000Z -in not-yet.csr -out not-yet.pem",
+        );
+        self.issue("damaged", here, 30);
+        self.openssl("x509 -in damaged.pem -outform DER -out damaged.der");
+        let mut der = std::fs::read(self.path("damaged.der")).expect("a certificate");
+        // The last byte belongs to the signature.
+        *der.last_mut().expect("not empty") ^= 1;
+        std::fs::write(self.path("damaged.der"), der).expect("a writable directory");
+        self.openssl("x509 -inform DER -in damaged.der -out damaged.pem");
+    }
+
     /// `NAME.pem` or `NAME.key`.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
@@ -73,10 +103,14 @@ impl Certificates {
     }
 
     fn issue(&self, name: &str, extension: &str, days: i32) {
+        self.issue_with(name, NEW_KEY, extension, &format!("-days {days}"));
+    }
+
+    fn issue_with(&self, name: &str, key: &str, extension: &str, options: &str) {
         std::fs::write(self.path("extension"), extension).expect("a writable temporary directory");
-        self.openssl(&format!("req {NEW_KEY} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
+        self.openssl(&format!("req {key} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
         self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extension -days {days} -out {name}.pem"
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile extension {options} -out {name}.pem"
         ));
     }
 
