@@ -1,6 +1,6 @@
 //! Locks through Toxiproxy: every toxic on one node, a minority and a majority of five, in each phase of a lock's life.
 //!
-//! What is expected: a minority costs nobody more than the node timeout; a majority that cannot work gives an error that
+//! What is expected: a minority costs nobody more than the node timeout and some slack; a majority that cannot work gives an error that
 //! names the nodes, in time; what reports success is true on a quorum of the servers; and once the network has healed
 //! nothing is left on any server and the handle works as before.
 
