@@ -121,10 +121,12 @@ impl Machine {
     /// A token that the caller chose serves every attempt of its operation. What an earlier one owed must not delete
     /// the key of a later one, which inherits it until it ends.
     fn user_of(&self, release: &PendingRelease) -> Option<LeaseKey> {
+        // Asked for each release that is owed: a walk over all leases must not be the rule.
+        if !self.reuses_tokens || mutant::is(Mutant::ReleaseNotInherited) {
+            return None;
+        }
         let is_it = |lease: &Lease| lease.token == release.token && lease.key == release.key && !lease.is_releasing;
-        let is_needed = self.reuses_tokens && !mutant::is(Mutant::ReleaseNotInherited);
-        let mut users = self.leases.iter().filter(|(_, lease)| is_needed && is_it(lease));
-        users.next().map(|(key, _)| key)
+        self.leases.iter().find(|(_, lease)| is_it(lease)).map(|(key, _)| key)
     }
 
     /// A key is set only for an attempt that is still open or a lease that is not being released. An extension that has
