@@ -40,24 +40,19 @@ static void loop_close(struct contestant *self)
 
 static int loop_open(struct contestant *self, const struct node_set *nodes)
 {
-    const char *urls[NODES_MAX];
-    redlock_error_t *error = NULL;
     struct event_loop *loop = self->state = calloc(1, sizeof *loop + self->tasks * sizeof loop->task[0]);
     if (loop == NULL)
         return -1;
     loop->tasks = self->tasks;
-    for (size_t i = 0; i < nodes->count; i++)
-        urls[i] = nodes->node[i].url;
     for (unsigned i = 0; i < self->tasks; i++)
         contestant_key(loop->task[i].key, self->letter, i);
     loop->request = redlock_request_new();
     redlock_request_set_ttl_ms(loop->request, TTL_MS);
     redlock_request_set_wait_ms(loop->request, WAIT_MS);
-    if (redlock_new(urls, nodes->count, NULL, &loop->redlock, &error) != REDLOCK_OK) {
+    if ((loop->redlock = handle_on(nodes, NULL)) == NULL) {
         loop_close(self);
-        return complain_of("redlock_new", error);
+        return -1;
     }
-    redlock_wait_ready(loop->redlock, 2000, NULL);
     return 0;
 }
 

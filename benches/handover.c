@@ -58,22 +58,14 @@ static void *compete(void *argument)
 
 static redlock_t *connect_client(const struct node_set *nodes, int wake, unsigned retry_ms)
 {
-    const char *urls[NODES_MAX];
     redlock_options_t *options = redlock_options_new();
-    redlock_error_t *error = NULL;
-    redlock_t *redlock = NULL;
-    for (size_t i = 0; i < nodes->count; i++)
-        urls[i] = nodes->node[i].url;
     redlock_options_set_wake(options, wake);
     redlock_options_set_retry_delay_ms(options, retry_ms);
     redlock_options_set_retry_jitter_ms(options, retry_ms / 2);
     /* Many clients on few cores: a late answer is no fault here. */
     redlock_options_set_node_timeout_ms(options, 1000);
-    if (redlock_new(urls, nodes->count, options, &redlock, &error) != REDLOCK_OK)
-        complain_of("redlock_new", error);
+    redlock_t *redlock = handle_on(nodes, options);
     redlock_options_free(options);
-    if (redlock != NULL)
-        redlock_wait_ready(redlock, 2000, NULL);
     return redlock;
 }
 

@@ -26,22 +26,31 @@ int complain_of(const char *what, redlock_error_t *error)
     return -1;
 }
 
-static int library_open(struct contestant *self, const struct node_set *nodes)
+redlock_t *handle_on(const struct node_set *nodes, const redlock_options_t *options)
 {
     const char *urls[NODES_MAX];
     redlock_error_t *error = NULL;
+    redlock_t *redlock = NULL;
+    for (size_t i = 0; i < nodes->count; i++)
+        urls[i] = nodes->node[i].url;
+    if (redlock_new(urls, nodes->count, options, &redlock, &error) != REDLOCK_OK)
+        complain_of("redlock_new", error);
+    else
+        redlock_wait_ready(redlock, 2000, NULL);
+    return redlock;
+}
+
+static int library_open(struct contestant *self, const struct node_set *nodes)
+{
     struct library *library = calloc(1, sizeof *library + self->tasks * sizeof library->seat[0]);
     if (library == NULL)
         return -1;
-    for (size_t i = 0; i < nodes->count; i++)
-        urls[i] = nodes->node[i].url;
     for (unsigned i = 0; i < self->tasks; i++)
         contestant_key(library->seat[i].key, self->letter, i);
-    if (redlock_new(urls, nodes->count, NULL, &library->redlock, &error) != REDLOCK_OK) {
+    if ((library->redlock = handle_on(nodes, NULL)) == NULL) {
         free(library);
-        return complain_of("redlock_new", error);
+        return -1;
     }
-    redlock_wait_ready(library->redlock, 2000, NULL);
     self->state = library;
     return 0;
 }

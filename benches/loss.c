@@ -27,12 +27,8 @@ struct scene {
 
 static int scene_open(struct scene *scene, const struct node_set *nodes)
 {
-    const char *urls[NODES_MAX];
-    redlock_error_t *error = NULL;
-    for (size_t i = 0; i < nodes->count; i++)
-        urls[i] = nodes->node[i].url;
-    if (redlock_new(urls, nodes->count, NULL, &scene->redlock, &error) != REDLOCK_OK)
-        return complain_of("redlock_new", error);
+    if ((scene->redlock = handle_on(nodes, NULL)) == NULL)
+        return -1;
     if (redlock_wait_ready(scene->redlock, 2000, NULL) != REDLOCK_OK)
         return complain_of("redlock_wait_ready", NULL);
     for (scene->quorum = 0; scene->quorum < nodes->count / 2 + 1; scene->quorum++) {

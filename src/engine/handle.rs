@@ -362,7 +362,6 @@ impl fmt::Debug for Redlock {
     }
 }
 
-/// What is submitted without a resource that a lease would need.
 fn own_token(token: &[u8]) -> Result<Bytes, Error> {
     if (1..=TOKEN_BYTES_MAX).contains(&token.len()) {
         Ok(Bytes::from(token))

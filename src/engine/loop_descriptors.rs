@@ -27,10 +27,10 @@ impl LoopDescriptors {
     }
 
     /// How many [`LoopDescriptors::fds`] there are.
-    pub(crate) const DESCRIPTORS: usize = 3;
+    pub(crate) const COUNT: usize = 3;
 
     /// All of them.
-    pub(crate) fn fds(&self) -> [RawFd; LoopDescriptors::DESCRIPTORS] {
+    pub(crate) fn fds(&self) -> [RawFd; LoopDescriptors::COUNT] {
         [self.epoll.fd(), self.timer.fd(), self.ready.fd()]
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Shared {
     pub(super) spin_ns: u64,
     max_ttl_ms: Option<u64>,
     pub(super) event_loop: OnceCell<LoopDescriptors>,
-    pub(super) inherited_by_loop: [Inherited; LoopDescriptors::DESCRIPTORS],
+    pub(super) inherited_by_loop: [Inherited; LoopDescriptors::COUNT],
     pub(super) driver: Driver,
     pub(crate) urls: Vec<Arc<str>>,
 }

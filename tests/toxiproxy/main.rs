@@ -114,6 +114,14 @@ impl Rig {
         handle
     }
 
+    /// A lease that all five nodes have, so that a quorum that did something can be told from one that did not.
+    fn held_everywhere(&self, key: &str) -> (Redlock, Lease) {
+        let handle = self.ready();
+        let lease = handle.lock(&request(key, 0)).expect("a healthy network");
+        assert!(wait_for(HEALING, || self.cluster.holding(key) == NODES));
+        (handle, lease)
+    }
+
     /// A handle that does without the proxies, for others' locks.
     fn direct(&self) -> Redlock {
         Redlock::new(&self.cluster.urls(), &options()).expect("valid options")
@@ -274,10 +282,7 @@ fn lock() {
 fn extend() {
     let rig = Rig::plain();
     every_case("extend", &rig, |case| {
-        let handle = rig.ready();
-        let lease = handle.lock(&request(&case.key, 0)).expect("a healthy network");
-        // All five nodes have it, so that a quorum that was extended can be told from one that was not.
-        assert!(wait_for(HEALING, || rig.cluster.holding(&case.key) == NODES));
+        let (handle, lease) = rig.held_everywhere(&case.key);
         case.poison();
         let tried = timed(|| lease.extend(LONGER_TTL_MS));
         case.judge(&tried, 0);
@@ -298,9 +303,7 @@ fn extend() {
 fn unlock() {
     let rig = Rig::plain();
     every_case("unlock", &rig, |case| {
-        let handle = rig.ready();
-        let lease = handle.lock(&request(&case.key, 0)).expect("a healthy network");
-        assert!(wait_for(HEALING, || rig.cluster.holding(&case.key) == NODES));
+        let (handle, lease) = rig.held_everywhere(&case.key);
         case.poison();
         let tried = timed(|| lease.unlock());
         case.judge(&tried, 0);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::scripted::{EPOCH_US, Scripted};
+use super::scripted::{EPOCH_US, Scripted, one_attempt};
 use crate::core::config::{Config, RestartGuard};
 use crate::core::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
 use crate::core::request::{Bytes, Fault, FaultKind, Push, Reply, Request, ServerInfo};
@@ -13,21 +13,6 @@ const TTL_MS: u64 = 10_000;
 /// Nodes that nobody gives up, and waits without pushes.
 fn config() -> Config {
     Config { node_timeout_ms: 1_000_000, stall_timeout_ms: 1_000_000, wake: false, ..Config::new(3) }
-}
-
-fn params() -> LockParams {
-    LockParams {
-        key: Bytes::from(&b"r"[..]),
-        ttl_ms: TTL_MS,
-        wait_ms: Some(0),
-        retries: None,
-        token: None,
-        explain: false,
-        auto_extend: false,
-        max_hold_ms: None,
-        fence: false,
-        watch: false,
-    }
 }
 
 /// A lease that nodes 0 and 1 granted, and node 2 said this.
@@ -73,7 +58,7 @@ fn a_late_vote_does_not_revive_an_expired_lease() {
 #[test]
 fn an_automatic_extension_that_fails_at_once_is_tried_again_later() {
     let mut script = Scripted::connected(config());
-    let op = script.submit(Operation::Lock(LockParams { auto_extend: true, ..params() }));
+    let op = script.submit(Operation::Lock(LockParams { auto_extend: true, ..one_attempt(TTL_MS) }));
     for node in 0..3 {
         script.reply(node, Reply::Done);
     }
@@ -149,7 +134,7 @@ fn a_node_that_lost_the_key_since_does_not_extend_it() {
 fn a_refused_release_does_not_delete_the_key_of_the_next_attempt_with_its_token() {
     let mut script = Scripted::connected(config());
     let token = Some(Bytes::from(&b"chosen by the caller"[..]));
-    let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..params() }));
+    let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..one_attempt(TTL_MS) }));
     script.reply(0, Reply::Done);
     script.reply(1, Reply::Not);
     script.reply(2, Reply::Not);
@@ -188,7 +173,7 @@ fn rivals_do_not_make_an_attempt_outlast_the_wait_by_a_timeout_per_node() {
     let (node_timeout_ms, wait_ms) = (100, 200);
     let config = Config { node_count: 5, node_timeout_ms, retry_delay_ms: 150, ..config() };
     let mut script = Scripted::connected(config);
-    let op = script.submit(Operation::Lock(LockParams { wait_ms: Some(wait_ms), ..params() }));
+    let op = script.submit(Operation::Lock(LockParams { wait_ms: Some(wait_ms), ..one_attempt(TTL_MS) }));
     script.pass_ms(60);
     for (node, reply) in [Reply::Done, Reply::Done, Reply::Not, Reply::Not, Reply::Not].into_iter().enumerate() {
         script.reply(node, reply);
@@ -211,7 +196,7 @@ fn an_answer_from_before_a_set_that_is_unaccounted_for_does_not_excuse_its_relea
         let run_id = format!("process {node}");
         script.up_with(node, ServerInfo { run_id, can_track: true, ..ServerInfo::default() });
     }
-    let op = script.submit(Operation::Lock(LockParams { watch: true, ..params() }));
+    let op = script.submit(Operation::Lock(LockParams { watch: true, ..one_attempt(TTL_MS) }));
     (0..3).for_each(|node| drop(script.reply(node, Reply::Done)));
     let lease = script.lease(op);
     script.pass_ms(100);
@@ -243,7 +228,7 @@ fn fault(text: &str) -> Fault {
 /// A caller's token, of whose attempts node 0 still owes a release when its connection is lost.
 fn with_an_unaccounted_release(script: &mut Scripted) -> OpKey {
     let token = Some(Bytes::from(&b"chosen by the caller"[..]));
-    let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..params() }));
+    let op = script.submit(Operation::Lock(LockParams { token, wait_ms: None, ..one_attempt(TTL_MS) }));
     script.reply(0, Reply::Done);
     script.reply(1, Reply::Refused(fault("LOADING")));
     script.reply(2, Reply::Refused(fault("LOADING")));
@@ -313,7 +298,7 @@ fn owed_releases_are_sent_in_a_time_that_does_not_grow_with_the_square_of_the_le
     let leases: Vec<LeaseKey> = (0..LEASES)
         .map(|number| {
             let key = Bytes::from(format!("r{number}").into_bytes());
-            let op = script.submit(Operation::Lock(LockParams { key, ..params() }));
+            let op = script.submit(Operation::Lock(LockParams { key, ..one_attempt(TTL_MS) }));
             script.reply(0, Reply::Done);
             script.lease(op)
         })

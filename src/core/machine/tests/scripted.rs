@@ -13,6 +13,22 @@ use crate::core::time::{NS_PER_MS, Now};
 /// The servers' time at the beginning, in microseconds.
 pub const EPOCH_US: u64 = 1_700_000_000_000_000;
 
+/// One attempt at the resource "r", and nothing special about it.
+pub fn one_attempt(ttl_ms: u64) -> LockParams {
+    LockParams {
+        key: Bytes::from(&b"r"[..]),
+        ttl_ms,
+        wait_ms: Some(0),
+        retries: None,
+        token: None,
+        explain: false,
+        auto_extend: false,
+        max_hold_ms: None,
+        watch: false,
+        fence: false,
+    }
+}
+
 pub struct Scripted {
     pub machine: Machine,
     pub now: Now,
@@ -103,19 +119,7 @@ impl Scripted {
 
     /// One attempt at the resource "r".
     pub fn lock(&mut self, ttl_ms: u64) -> OpKey {
-        let params = LockParams {
-            key: Bytes::from(&b"r"[..]),
-            ttl_ms,
-            wait_ms: Some(0),
-            retries: None,
-            token: None,
-            explain: false,
-            auto_extend: false,
-            max_hold_ms: None,
-            watch: false,
-            fence: self.fence,
-        };
-        self.submit(Operation::Lock(params))
+        self.submit(Operation::Lock(LockParams { fence: self.fence, ..one_attempt(ttl_ms) }))
     }
 
     /// The node answers its oldest request.
