@@ -65,6 +65,44 @@ fn end_of(handle: &Redlock, tag: u64) -> Result<Value, Error> {
     end.expect("an end")
 }
 
+/// Each owed release was compared with every lease of the handle when its node came back: for tens of thousands of both
+/// that took half a minute in one call.
+#[test]
+fn owed_releases_leave_in_a_time_that_does_not_grow_with_the_square_of_the_leases() {
+    const LOCKS: u64 = 20_000;
+    let cluster = Cluster::start(3);
+    let handle = connect_with(&cluster.urls(), &short_options(100, 300));
+    for tag in 1..=LOCKS {
+        let one = request(&format!("owed-{tag}"), 5_000);
+        handle.submit_lock(&LockRequest { tag, ttl_ms: 600_000, ..one }).expect("valid");
+    }
+    let mut leases = Vec::new();
+    turn(&handle, |event| {
+        if let Event::Done { result, .. } = event {
+            match result.unwrap_or_else(|error| panic!("{error}")) {
+                Value::Lease(lease) => leases.push(lease),
+                other => panic!("{other:?}"),
+            }
+        }
+        leases.len() as u64 == LOCKS
+    });
+    cluster[0].stop();
+    for lease in &leases {
+        lease.submit_unlock(1).expect("held");
+    }
+    let mut ended = 0;
+    turn(&handle, |event| {
+        ended += u64::from(matches!(event, Event::Done { work: Work::Unlock, .. }));
+        ended == LOCKS
+    });
+    assert!(wait_for(Duration::from_secs(10), || pending_releases(&handle) == LOCKS), "all of node 1's are owed");
+    cluster[0].cont();
+    let begun = Instant::now();
+    let is_paid = || pending_releases(&handle) == 0 && cluster[0].cli(&["DBSIZE"]).trim() == "0";
+    assert!(wait_for(Duration::from_secs(8), is_paid), "{} are owed still", pending_releases(&handle));
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn ten_thousand_operations_in_flight_complete_exactly_once_each() {
     const LOCKS: u64 = 10_000;

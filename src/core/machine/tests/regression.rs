@@ -1,7 +1,5 @@
 //! What the simulator found, in a few lines each.
 
-use std::time::{Duration, Instant};
-
 use super::scripted::{EPOCH_US, Scripted, one_attempt};
 use crate::core::config::{Config, RestartGuard};
 use crate::core::operation::{Completion, Input, LeaseKey, LeaseState, LockParams, OpKey, Operation};
@@ -287,30 +285,4 @@ fn a_clock_that_is_set_ahead_a_little_at_a_time_does_not_have_all_leases_told_ea
     assert!(script.machine.is_due(script.now));
     script.handle(Input::Tick);
     assert_eq!(script.views.last().map(|(_, view)| view.state), Some(LeaseState::Lost));
-}
-
-/// Each owed release was compared with every lease of the handle when its node came back: for tens of thousands of both
-/// that took half a minute, with the handle's mutex held.
-#[test]
-fn owed_releases_are_sent_in_a_time_that_does_not_grow_with_the_square_of_the_leases() {
-    const LEASES: usize = 20_000;
-    let mut script = Scripted::connected(Config { node_count: 1, ..config() });
-    let leases: Vec<LeaseKey> = (0..LEASES)
-        .map(|number| {
-            let key = Bytes::from(format!("r{number}").into_bytes());
-            let op = script.submit(Operation::Lock(LockParams { key, ..one_attempt(TTL_MS) }));
-            script.reply(0, Reply::Done);
-            script.lease(op)
-        })
-        .collect();
-    // The second time nobody expects the next connection in a moment: what is asked does not wait for it.
-    script.down(0);
-    script.down(0);
-    for lease in leases {
-        script.submit(Operation::Unlock { lease });
-    }
-    let begun = Instant::now();
-    script.up(0, "process 0", 86_400, 0);
-    assert_eq!(script.asked[0].len(), LEASES, "all of them are sent");
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
 }
